@@ -1,0 +1,3 @@
+"""Builders' tools: load a countermeasure, distil it, export it, quantize it and pack it into a bundle."""
+
+from __future__ import annotations
