@@ -1,0 +1,204 @@
+"""Front-ends: speech foundation encoders behind one small interface, 16 kHz samples in, frame features out.
+
+Every front-end gives its hidden states from one call, so that a head may read the last one or merge them all, and a student
+may be taught by any of them. The encoders themselves are those of the transformers library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import Wav2Vec2Config, Wav2Vec2Model, WavLMConfig, WavLMModel, WhisperConfig
+from transformers.audio_utils import mel_filter_bank
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+__all__ = ["SAMPLE_RATE", "FrontEnd", "Wav2Vec2FrontEnd", "WhisperFrontEnd", "wav2vec2_config"]
+
+SAMPLE_RATE = 16_000
+
+
+class FrontEnd(Protocol):
+    """What a back-end needs of an encoder. Modules of this shape are also torch modules."""
+
+    width: int
+    depth: int
+
+    def states(self, samples: Tensor) -> list[Tensor]:
+        """`depth + 1` hidden states, each (batch, frames, width), from samples (batch, n) at 16 kHz in [-1, 1].
+
+        State i is the input of encoder layer i; the last one is the output after the encoder's final layer norm.
+        """
+        ...
+
+    def __call__(self, samples: Tensor) -> Tensor:
+        """The last hidden state, (batch, frames, width)."""
+        ...
+
+
+class Wav2Vec2FrontEnd(nn.Module):
+    """wav2vec 2.0, XLS-R, HuBERT-like and WavLM encoders: 50 frames a second, at least 400 samples.
+
+    `normalize` layer-normalises each waveform over time first, as s3prl's WavLM does; the official XLS-R and ASVspoof 5
+    code feeds raw samples.
+    """
+
+    def __init__(self, model: Wav2Vec2Model | WavLMModel, *, normalize: bool = False) -> None:
+        super().__init__()
+        self.model = model
+        self.normalize = normalize
+        self.width: int = model.config.hidden_size
+        self.depth: int = model.config.num_hidden_layers
+
+    @classmethod
+    def from_config(cls, config: Wav2Vec2Config | WavLMConfig, *, normalize: bool = False) -> Wav2Vec2FrontEnd:
+        """A front-end with random weights in evaluation mode, to be trained or to load a state dict into."""
+        # Eager attention is bit-identical to fairseq's and exports to plain MatMul and Softmax; sdpa differs by 2.6e-6.
+        config._attn_implementation = "eager"
+        model = WavLMModel(config) if isinstance(config, WavLMConfig) else Wav2Vec2Model(config)
+        return cls(model.eval(), normalize=normalize)
+
+    def _run(self, samples: Tensor, hidden: bool) -> Any:
+        if self.normalize:
+            samples = F.layer_norm(samples, samples.shape[-1:])
+        return self.model(samples, output_hidden_states=hidden)
+
+    def states(self, samples: Tensor) -> list[Tensor]:
+        output = self._run(samples, hidden=True)
+        # The last element of hidden_states is before or after the final norm depending on transformers' version;
+        # last_hidden_state is always after it.
+        return [*output.hidden_states[: self.depth], output.last_hidden_state]
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return cast(Tensor, self._run(samples, hidden=False).last_hidden_state)
+
+
+def wav2vec2_config(
+    *,
+    conv_channels: tuple[int, ...],
+    width: int,
+    layers: int,
+    heads: int,
+    ffn: int,
+    position_kernel: int = 128,
+    position_groups: int = 16,
+    dropout: float = 0.0,
+) -> Wav2Vec2Config:
+    """The configuration of a wav2vec 2.0-shaped encoder with per-frame normalisation and the standard strides (320 samples).
+
+    Layer norm per frame in the stem and pre-norm transformer layers: as in XLS-R, and what lets stem frames be cached in a
+    stream (the group norm of wav2vec2-base looks at the whole utterance).
+    """
+    return Wav2Vec2Config(
+        hidden_size=width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        intermediate_size=ffn,
+        conv_dim=list(conv_channels),
+        conv_kernel=[10, 3, 3, 3, 3, 2, 2],
+        conv_stride=[5, 2, 2, 2, 2, 2, 2],
+        conv_bias=True,
+        feat_extract_norm="layer",
+        do_stable_layer_norm=True,
+        num_conv_pos_embeddings=position_kernel,
+        num_conv_pos_embedding_groups=position_groups,
+        hidden_dropout=dropout,
+        attention_dropout=dropout,
+        activation_dropout=0.0,
+        feat_proj_dropout=0.0,
+        layerdrop=0.0,
+        mask_time_prob=0.0,
+        mask_feature_prob=0.0,
+    )
+
+
+class LogMel(nn.Module):
+    """Whisper's log-mel spectrogram: samples (batch, n) to (batch, 80, n // 160), with the discrete Fourier transform as a
+    convolution so that it exports to any runtime (Radford et al. 2022, section 2.2)."""
+
+    FFT, HOP, MELS = 400, 160, 80
+
+    def __init__(self) -> None:
+        super().__init__()
+        time = np.arange(self.FFT)
+        phase = 2 * np.pi * np.outer(np.arange(self.FFT // 2 + 1), time) / self.FFT
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * time / self.FFT)
+        kernels = np.concatenate([np.cos(phase), np.sin(phase)]) * window
+        filters = mel_filter_bank(self.FFT // 2 + 1, self.MELS, 0.0, 8000.0, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+        self.register_buffer("kernels", torch.tensor(kernels[:, None], dtype=torch.float32), persistent=False)
+        self.register_buffer("filters", torch.tensor(filters.T[:, :, None], dtype=torch.float32), persistent=False)
+        self.kernels: Tensor
+        self.filters: Tensor
+
+    def forward(self, samples: Tensor) -> Tensor:
+        padded = F.pad(samples[:, None], (self.FFT // 2, self.FFT // 2 - self.HOP), mode="reflect")
+        cosine, sine = F.conv1d(padded, self.kernels, stride=self.HOP).chunk(2, dim=1)
+        log = F.conv1d(cosine.square() + sine.square(), self.filters).clamp(min=1e-10).log10()
+        # The ceiling is taken over the window, which makes the features level-invariant within it.
+        log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
+        return (log + 4.0) / 4.0
+
+
+class WhisperFrontEnd(nn.Module):
+    """The encoder of Whisper, on windows of any length up to 30 s: 50 frames a second, its first `layers` layers.
+
+    Unlike Whisper itself it does not pad to 30 s: the positions are cut to the window.
+    """
+
+    def __init__(self, config: WhisperConfig, layers: int | None = None) -> None:
+        super().__init__()
+        config._attn_implementation = "eager"
+        config.encoder_layers = layers or config.encoder_layers
+        self.encoder = WhisperEncoder(config).eval()
+        self.mel = LogMel()
+        self.width: int = config.d_model
+        self.depth: int = config.encoder_layers
+
+    @classmethod
+    def from_file(cls, weights: Path, layers: int | None = None) -> WhisperFrontEnd:
+        """Loads the first `layers` layers of an encoder in transformers' `WhisperEncoder` keys (safetensors), strictly."""
+        from safetensors.torch import load_file
+
+        state = load_file(weights)
+        depth = 1 + max(int(k.split(".")[1]) for k in state if k.startswith("layers."))
+        front_end = cls(whisper_config(state, depth), layers)
+        kept = {k: v.float() for k, v in state.items() if not _beyond(k, front_end.depth)}
+        front_end.encoder.load_state_dict(kept, strict=True)
+        return front_end
+
+    def states(self, samples: Tensor) -> list[Tensor]:
+        encoder = self.encoder
+        x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(self.mel(samples))))).transpose(1, 2)
+        x = x + encoder.embed_positions.weight[: x.shape[1]]
+        states = [x]
+        for layer in encoder.layers:
+            output = layer(states[-1], None)
+            states.append(output[0] if isinstance(output, tuple) else output)
+        return [*states[:-1], encoder.layer_norm(states[-1])]
+
+    def forward(self, samples: Tensor) -> Tensor:
+        return self.states(samples)[-1]
+
+
+def whisper_config(state: Mapping[str, Tensor], depth: int) -> WhisperConfig:
+    """The encoder's dimensions, read from its tensors; heads are 64 wide in every published size."""
+    width, mels, _ = state["conv1.weight"].shape
+    return WhisperConfig(
+        d_model=width,
+        num_mel_bins=mels,
+        encoder_layers=depth,
+        encoder_attention_heads=width // 64,
+        encoder_ffn_dim=state["layers.0.fc1.weight"].shape[0],
+        max_source_positions=state["embed_positions.weight"].shape[0],
+        encoder_layerdrop=0.0,
+        dropout=0.0,
+    )
+
+
+def _beyond(key: str, depth: int) -> bool:
+    return key.startswith("layers.") and int(key.split(".")[1]) >= depth
