@@ -1,0 +1,84 @@
+"""Training batches: balanced by class and by system or source, augmented, and a pure function of seed and step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from vivavoce.audio import load
+from vivavoce_calibration.corpora import Trial
+
+from .augment import RATE, augment
+from .recipe import Recipe
+
+__all__ = ["Batches", "windows"]
+
+KEYS = ("spoof", "bonafide")
+
+
+class Batches(Dataset[tuple[Tensor, Tensor]]):
+    """Batch number i: samples (batch, n) and labels (batch,), 1 = bona fide. The same i always gives the same batch.
+
+    Half of each batch is bona fide. Within a class a system (or a source of human speech) is drawn with the square root of
+    its size, so that a large one does not decide and a tiny one is not worn out; then a clip, then a crop.
+    """
+
+    def __init__(self, trials: Sequence[Trial], recipe: Recipe, *, start: int = 0) -> None:
+        self.trials, self.recipe, self.start = trials, recipe, start
+        self.length = round(recipe.crop_seconds * RATE)
+        self.groups = {key: _groups(trials, key) for key in KEYS}
+        self.clips: dict[int, NDArray[np.int16]] = {}
+
+    def __len__(self) -> int:
+        return self.recipe.steps - self.start
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        rng = np.random.default_rng([self.recipe.seed, self.start + index])
+        labels = rng.permutation(np.arange(self.recipe.batch) % 2)
+        rows = np.stack([self._example(int(label), rng) for label in labels])
+        return torch.from_numpy(rows), torch.from_numpy(labels).float()
+
+    def _example(self, label: int, rng: Generator) -> NDArray[np.float32]:
+        crop = self._crop(self._draw(label, rng), rng)
+        return augment(crop, rng, self.recipe.augment, lambda: self._crop(self._draw(rng.integers(2), rng), rng))
+
+    def _draw(self, label: int, rng: Generator) -> NDArray[np.float32]:
+        members, weights = self.groups[KEYS[label]]
+        chosen = members[rng.choice(len(members), p=weights)]
+        return self._clip(int(chosen[rng.integers(len(chosen))]))
+
+    def _clip(self, number: int) -> NDArray[np.float32]:
+        # Kept as 16-bit integers: five hours take 0.6 GB instead of 1.2.
+        if number not in self.clips:
+            self.clips[number] = (np.clip(load(self.trials[number].audio, RATE), -1, 1) * 32767).astype(np.int16)
+        return self.clips[number].astype(np.float32) / 32767
+
+    def _crop(self, clip: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
+        """`length` samples: a random part of at least one second, tiled where it is shorter, as clips are at run time."""
+        wanted = self.length if rng.random() < 0.7 else int(rng.integers(RATE, self.length + 1))
+        start = int(rng.integers(max(1, len(clip) - wanted + 1)))
+        return np.resize(clip[start : start + wanted], self.length)
+
+
+def _groups(trials: Sequence[Trial], key: str) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
+    members: defaultdict[str, list[int]] = defaultdict(list)
+    for number, trial in enumerate(trials):
+        if trial.key == key:
+            members[trial.system or trial.source or ""].append(number)
+    groups = [np.array(numbers) for numbers in members.values()]
+    weights = np.sqrt([len(group) for group in groups])
+    return groups, weights / weights.sum()
+
+
+def windows(trials: Sequence[Trial], length: int, batch: int) -> Iterator[Tensor]:
+    """The first `length` samples of each trial, tiled where it is shorter, in batches, in order."""
+    for start in range(0, len(trials), batch):
+        rows = [np.resize(load(trial.audio, RATE), length) for trial in trials[start : start + batch]]
+        yield torch.from_numpy(np.stack(rows))

@@ -1,0 +1,101 @@
+"""Recipes: everything that decides how a student is shaped and taught, in one checked TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vivavoce.errors import ConfigurationError
+
+from .augment import AugmentRecipe
+
+__all__ = ["Recipe", "Stage", "StudentShape", "load_recipe"]
+
+BUILT_IN = Path(__file__).parent / "recipes"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StudentShape(_Strict):
+    """A wav2vec 2.0-shaped encoder with a Nes2Net back-end. Channels are those of the seven convolutions of the stem."""
+
+    conv_channels: tuple[int, int, int, int, int, int, int]
+    width: int
+    layers: int
+    heads: int
+    ffn: int
+    position_kernel: int = 64
+    position_groups: int = 16
+    back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
+    pooling: Literal["mean", "astp"] = "mean"
+    nest: tuple[int, int] = (8, 8)
+
+
+class Stage(_Strict):
+    """Steps with one weighting of the losses; the learning rate warms up and falls to zero along a cosine in each stage."""
+
+    name: str
+    steps: int = Field(gt=0)
+    learning_rate: float = Field(gt=0)
+    feature_weight: float = Field(ge=0)
+    label_weight: float = Field(ge=0)
+
+
+class Recipe(_Strict):
+    """How a student is made. `teacher_layers[i]` is the teacher's hidden state that the student's state i + 1 learns."""
+
+    name: str
+    seed: int = 0
+    student: StudentShape
+    teacher_layers: tuple[int, ...]
+    stages: tuple[Stage, ...] = Field(min_length=1)
+    batch: int = Field(default=16, gt=1)
+    crop_seconds: float = Field(default=3.0, ge=1, le=10)
+    weight_decay: float = Field(default=0.01, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5)
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    evaluate_every: int = Field(default=500, gt=0)
+    augment: AugmentRecipe = AugmentRecipe()
+
+    @model_validator(mode="after")
+    def _layers_match(self) -> Recipe:
+        if len(self.teacher_layers) != self.student.layers:
+            raise ValueError(
+                f"teacher_layers has {len(self.teacher_layers)} entries for {self.student.layers} student layers"
+            )
+        return self
+
+    @property
+    def steps(self) -> int:
+        """Steps of all stages together."""
+        return sum(stage.steps for stage in self.stages)
+
+    def stage_at(self, step: int) -> tuple[Stage, int]:
+        """The stage that `step` belongs to, and the step's number within it."""
+        for stage in self.stages:
+            if step < stage.steps:
+                return stage, step
+            step -= stage.steps
+        raise IndexError(step)
+
+
+def load_recipe(name: str | Path) -> Recipe:
+    """Reads a recipe from a TOML file, or a built-in one by its name.
+
+    Raises ConfigurationError, listing the fields at fault or the built-in names.
+    """
+    path = Path(name)
+    if not path.is_file():
+        path = BUILT_IN / f"{name}.toml"
+    if not path.is_file():
+        choices = ", ".join(sorted(p.stem for p in BUILT_IN.glob("*.toml")))
+        raise ConfigurationError(f"There is no recipe {name}. Give a TOML file or one of: {choices}.")
+    try:
+        return Recipe.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except (ValidationError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError(f"The recipe {path} cannot be used. Correct it: {error}") from error
