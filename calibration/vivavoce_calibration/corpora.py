@@ -1,7 +1,7 @@
 """Anti-spoofing corpora, read as one list of trials whatever their layout.
 
-A corpus is a folder that holds audio and lists of which file is bona fide and which is spoof. `read_corpus` finds out which
-layout a folder has, parses its lists, finds each trial's audio by its name, and refuses what does not add up: a list that
+A corpus is a folder with audio and lists that say which file is bona fide and which is spoof. `read_corpus` recognises
+the layout, parses the lists, finds each trial's audio by its name, and refuses what does not add up: a list that
 silently loses a class or half of its files gives an error rate that looks like any other.
 """
 
@@ -28,7 +28,7 @@ LABEL_WORDS: dict[str, Key] = {
 }
 
 AUDIO_SUFFIXES = frozenset(
-    ".aif .aifc .aiff .au .caf .flac .mp3 .nist .oga .ogg .opus .rf64 .snd .sph .voc .w64 .wav .wave".split()
+    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
 )
 
 
@@ -42,219 +42,347 @@ class Trial:
 
     id: str
     audio: Path
-    """The file. In what a parser yields: its name as the list writes it, not looked for yet."""
+    """The file; in what a parser yields, its name as the list writes it."""
     key: Key
     speaker: str | None = None
+    """Who speaks, or for a spoof whose voice it imitates, by the corpus's own name."""
     system: str | None = None
     """The attack that made a spoof, such as "A07"; None for bona fide speech."""
     codec: str | None = None
+    """The codec that the audio passed; "none" where the corpus says that it passed none."""
+    transmission: str | None = None
     source: str | None = None
+    vocoder: str | None = None
+    """The kind of vocoder that made a spoof; None for bona fide speech."""
     language: str | None = None
     subset: str | None = None
     duration: float | None = None
     """Seconds."""
 
 
-def read_corpus(root: Path | str, *, layout: str | None = None, subset: str | None = None) -> list[Trial]:
+def read_corpus(
+    root: Path | str, *, layout: str | None = None, subset: str | None = None, complete: bool = False
+) -> list[Trial]:
     """The trials of the corpus in the folder `root`, in the order of its lists, each with its audio file.
 
-    `layout` is a name in `LAYOUTS`; None finds it out from what the folder holds. `subset` is one of that layout's subsets, or
-    "all". Audio is looked for anywhere under `root` by file name without its ending, so a corpus that was converted to another
-    audio format reads the same.
+    `layout` is a name in `LAYOUTS`; None recognises it by the lists. `subset` is one of the layout's subsets or "all";
+    None means what is reported by default: all, but for ASVspoof 2021 "eval". `complete=True` keeps what the field
+    leaves out: in CtrSVDD the attack A14 and the recordings named acesinger. Audio is looked for anywhere under `root`
+    by file name without its ending, so a corpus that was converted to another audio format reads the same.
 
-    Raises CorpusError, naming the line or the first few ids, when the layout is not recognised, a line has the wrong number of
-    columns or an unknown label, an id is listed twice, an id has no audio or two files, audio is in no list, or a class is empty.
+    Raises CorpusError, naming the line or the first few ids, when the layout is not recognised, a line has the wrong
+    number of columns or an unknown label, an id is listed twice, an id has no audio or two files, audio beside the
+    trials is in no list, or a class is empty.
     """
     tree = _Tree.walk(Path(root))
-    chosen = _layout(layout) if layout else _detect(tree)
-    choices = ", ".join((*chosen.subsets, "all"))
+    chosen = _layout(layout) if layout else _recognise(tree)
     subset = subset or chosen.default
-    if subset not in (*chosen.subsets, "all"):
-        raise CorpusError(f'{chosen.title} has no subset "{subset}". Choose one of: {choices}.')
-    listed = list(chosen.read(chosen, tree, subset))
-    trials = [trial for trial in listed if subset in ("all", trial.subset)]
-    _require_both_classes(trials, f'subset "{subset}" of {chosen.title} in {tree.root}')
+    if subset not in (choices := (*chosen.subsets, "all")):
+        raise CorpusError(f'{chosen.title} has no subset "{subset}". Choose one of: {", ".join(choices)}.')
+    listed = list(chosen.read(chosen, tree))
     _require_unique(listed)
-    found = _locate(trials, tree)
-    if not chosen.unlisted:
-        _require_listed(found, listed, tree)
-    return found
+    trials = [trial for trial in listed if subset in ("all", trial.subset) and (complete or chosen.reports(trial))]
+    _require_both_classes(trials, f'{chosen.title}, subset "{subset}", in {tree.root}')
+    if not chosen.names:
+        return trials
+    located = _locate(trials, tree)
+    if not chosen.enrolment:
+        _require_listed(located, listed, tree)
+    return located
 
 
-# One parser a format: lines in, trials out. They touch no file.
+# One parser a format: lines in, trials out.
 
 
 def parse_asvspoof2019(lines: Iterable[str]) -> Iterator[Trial]:
-    """ASVspoof 2019 LA: `SPEAKER AUDIO - SYSTEM KEY`, the system `-` for bona fide speech."""
+    """ASVspoof 2019 LA and what follows it: `SPEAKER AUDIO - SYSTEM KEY`, the system `-` for bona fide speech."""
     for number, (speaker, name, _, system, key) in _rows(lines, 5):
         yield Trial(name, Path(name), _key(key, number), speaker=_known(speaker), system=_known(system))
 
 
+def parse_asvspoof2021_la(lines: Iterable[str]) -> Iterator[Trial]:
+    """ASVspoof 2021 LA keys: `SPEAKER AUDIO CODEC TRANSMISSION SYSTEM KEY TRIM SUBSET`.
+
+    Bona fide lines have `bonafide` in the columns of the system and of the key.
+    """
+    for number, (speaker, name, codec, transmission, system, key, _, subset) in _rows(lines, 8):
+        yield Trial(
+            name,
+            Path(name),
+            _key(key, number),
+            speaker=_known(speaker),
+            system=_attack(system),
+            codec=_known(codec),
+            transmission=_known(transmission),
+            subset=_subset(subset, number),
+        )
+
+
+def parse_asvspoof2021_df(lines: Iterable[str]) -> Iterator[Trial]:
+    """ASVspoof 2021 DF keys: `SPEAKER AUDIO CODEC SOURCE SYSTEM KEY TRIM SUBSET VOCODER TASK TEAM GENDER LANGUAGE`."""
+    for number, fields in _rows(lines, 13):
+        speaker, name, codec, source, system, key, _, subset, vocoder, *_, language = fields
+        yield Trial(
+            name,
+            Path(name),
+            _key(key, number),
+            speaker=_known(speaker),
+            system=_attack(system),
+            codec="none" if codec == "nocodec" else _known(codec),
+            source=_known(source),
+            vocoder=_attack(vocoder),
+            language=_known(language),
+            subset=_subset(subset, number),
+        )
+
+
+def parse_asvspoof5(lines: Iterable[str]) -> Iterator[Trial]:
+    """ASVspoof 5, track 1: `SPEAKER AUDIO GENDER CODEC QUALITY SEED ADAPTATION SYSTEM KEY -`, separated by spaces.
+
+    The codec `-` means none; the adaptation (AC1 to AC3) belongs to the attack and is no codec.
+    """
+    for number, (speaker, name, _, codec, _, _, _, system, key, _) in _rows(lines, 10):
+        yield Trial(
+            name,
+            Path(name),
+            _key(key, number),
+            speaker=_known(speaker),
+            system=_attack(system),
+            codec=_known(codec) or "none",
+        )
+
+
+def parse_in_the_wild(lines: Iterable[str]) -> Iterator[Trial]:
+    """In-the-Wild's meta.csv: the header `file,speaker,label`, then one file name with its ending a line."""
+    for number, row in enumerate(csv.reader(lines), start=1):
+        if number == 1:
+            if row != ["file", "speaker", "label"]:
+                raise CorpusError(f"line 1 is {','.join(row)[:80]!r}, not the header 'file,speaker,label'.")
+        elif len(row) == 3:
+            yield Trial(_stem(Path(row[0]).name), Path(row[0]), _key(row[2], number), speaker=_known(row[1]))
+        elif row:
+            raise CorpusError(_wrong_columns(number, len(row), 3))
+
+
+def parse_ctrsvdd(lines: Iterable[str]) -> Iterator[Trial]:
+    """CtrSVDD: `SOURCE SINGER AUDIO - SYSTEM KEY`, the key `bonafide` or `deepfake`."""
+    for number, (source, singer, name, _, system, key) in _rows(lines, 6):
+        yield Trial(name, Path(name), _key(key, number), speaker=singer, system=_known(system), source=source)
+
+
+def parse_folders(lines: Iterable[str]) -> Iterator[Trial]:
+    """Plain folders: one path a line, its first folder named by a label word. The id is the path without ending."""
+    for number, line in enumerate(lines, start=1):
+        path = Path(line)
+        yield Trial(path.with_suffix("").as_posix(), path, _key(path.parts[0], number))
+
+
 def _rows(lines: Iterable[str], columns: int) -> Iterator[tuple[int, list[str]]]:
-    """Line number, counted from 1, and fields of each line that is not blank."""
+    """Number, counted from 1, and fields of each line that is not blank."""
     for number, line in enumerate(lines, start=1):
         fields = line.split()
         if len(fields) == columns:
             yield number, fields
         elif fields:
-            raise CorpusError(f"line {number} has {len(fields)} columns, not {columns}: {line.strip()[:80]!r}.")
+            raise CorpusError(_wrong_columns(number, len(fields), columns))
+
+
+def _wrong_columns(number: int, found: int, expected: int) -> str:
+    formats = {
+        5: "ASVspoof 2019 lists",
+        6: "CtrSVDD lists",
+        8: "ASVspoof 2021 LA keys",
+        10: "ASVspoof 5 lists",
+        12: "ASVspoof 2021 PA keys",
+        13: "ASVspoof 2021 DF keys",
+    }
+    hint = f"{formats[found]} have {found}; is it one?" if found in formats else "Is the file complete?"
+    return f"line {number} has {found} columns instead of {expected}. {hint}"
 
 
 def _key(word: str, number: int) -> Key:
-    try:
-        return LABEL_WORDS[word.lower()]
-    except KeyError:
-        raise CorpusError(
-            f'line {number} has the unknown label "{word}". Labels are: {", ".join(LABEL_WORDS)}.'
-        ) from None
+    if (key := LABEL_WORDS.get(word.lower())) is None:
+        raise CorpusError(f'line {number} has the unknown label "{word}". Use one of: {", ".join(LABEL_WORDS)}.')
+    return key
+
+
+def _subset(word: str, number: int) -> str:
+    if word not in SUBSETS_2021:
+        raise CorpusError(f'line {number} has the unknown subset "{word}". Use one of: {", ".join(SUBSETS_2021)}.')
+    return word
 
 
 def _known(field: str) -> str | None:
     return None if field in ("-", "") else field
 
 
-# A folder and what is in it.
+def _attack(field: str) -> str | None:
+    return None if field in ("-", "bonafide") else field
+
+
+# The folder of a corpus, and what reads it.
 
 
 @dataclass(frozen=True, slots=True)
 class _Tree:
-    """Every file under a folder: the audio by name without ending, the rest, lists among them, by path."""
+    """The files under a folder: audio by folder and name, and what may be a list."""
 
     root: Path
-    audio: dict[str, str]
-    twins: dict[str, str]
-    others: list[Path]
+    audio: list[tuple[Path, str]]
+    lists: list[Path]
 
     @staticmethod
     def walk(root: Path) -> _Tree:
         if not root.is_dir():
             raise CorpusError(f"{root} is not a folder. Name the folder that holds the corpus.")
-        tree = _Tree(root, {}, {}, [])
-        for folder, folders, names in os.walk(root, followlinks=True):
-            folders.sort()
-            for name in sorted(names):
-                stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a Path a file takes seconds for 680,000 files)
-                path = f"{folder}/{name}"
-                if suffix.lower() not in AUDIO_SUFFIXES:
-                    tree.others.append(Path(path))
-                elif tree.audio.setdefault(stem, path) != path:
-                    tree.twins[stem] = path
+        tree, seen = _Tree(root, [], []), set()
+        for place, folders, names in os.walk(root, followlinks=True):
+            folder = Path(place)
+            folders[:] = [] if folder.resolve() in seen else sorted(folders)
+            seen.add(folder.resolve())
+            tree.audio.extend((folder, name) for name in sorted(names) if _suffix(name) in AUDIO_SUFFIXES)
+            tree.lists.extend(folder / name for name in sorted(names) if _suffix(name) in (".csv", ".tsv", ".txt"))
         return tree
 
 
-def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
-    """The trials with the files of their audio."""
-    stems = [_stem(trial) for trial in trials]
-    if missing := [trial.id for trial, stem in zip(trials, stems, strict=True) if stem not in tree.audio]:
-        raise CorpusError(
-            f"{len(missing)} of {len(trials)} listed ids have no audio under {tree.root}: {_few(missing)}. "
-            f"Add the files, as any of {' '.join(sorted(AUDIO_SUFFIXES))}."
-        )
-    for stem in stems:
-        if stem in tree.twins:
-            raise CorpusError(
-                f"Two files are named {stem}: {tree.audio[stem]} and {tree.twins[stem]}. Leave one of them in the folder."
+def _suffix(name: str) -> str:
+    return name[name.rfind(".") :].lower()
+
+
+def _stem(name: str) -> str:
+    """The file name without the ending of an audio format; `LA_E_1.5` has none to lose."""
+    return name[: name.rfind(".")] if _suffix(name) in AUDIO_SUFFIXES else name
+
+
+def _read_lists(layout: Layout, tree: _Tree) -> Iterator[Trial]:
+    """The trials of all lists, their audio not looked for yet."""
+    lists = {path: subset for path in tree.lists if (subset := layout.subset_of(path)) is not None}
+    if not lists:
+        raise CorpusError(f"{tree.root} has no list of {layout.title}. Add {' or '.join(layout.names)}.")
+    for path, subset in lists.items():
+        with path.open(encoding="utf-8", newline="") as file:
+            try:
+                for trial in layout.parse(file):
+                    yield replace(trial, subset=subset) if subset else trial
+            except (CorpusError, UnicodeDecodeError, csv.Error) as error:
+                raise CorpusError(f"{path}, read as {layout.title}: {error}") from None
+
+
+METADATA = {"utterance", "speaker", "stored", "kbps", "source", "language", "duration_s"}
+
+
+def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
+    """The trials of all lists; where metadata.csv has a row for one, it tells what a list has no column for."""
+    path = tree.root / "metadata.csv"
+    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [])
+    if lacking := METADATA - set(rows.fieldnames or METADATA):
+        raise CorpusError(f"{path} has no column {', '.join(sorted(lacking))}. Add it, or take the file away.")
+    metadata = {row["utterance"]: row for row in rows}
+    for trial in _read_lists(layout, tree):
+        if row := metadata.get(trial.id):
+            trial = replace(
+                trial,
+                speaker=row["speaker"] or None,
+                codec=row["stored"] + row["kbps"].removeprefix("0"),
+                source=row["source"] or None,
+                language=row["language"] or None,
+                duration=float(row["duration_s"]),
             )
-    return [replace(trial, audio=Path(tree.audio[stem])) for trial, stem in zip(trials, stems, strict=True)]
+        yield trial
 
 
-def _stem(trial: Trial) -> str:
-    name, suffix = os.path.splitext(trial.audio.name)  # noqa: PTH122 ("LA_E_1.5" has no audio suffix to lose)
-    return name if suffix.lower() in AUDIO_SUFFIXES else trial.audio.name
-
-
-def _require_both_classes(trials: list[Trial], where: str) -> None:
-    for key in ("bonafide", "spoof"):
-        if not any(trial.key == key for trial in trials):
-            raise CorpusError(
-                f"The {where} has no {key} trial among {len(trials)}. Check that the list is complete and of that layout."
-            )
-
-
-def _require_unique(trials: list[Trial]) -> None:
-    if twice := [name for name, lines in Counter(trial.id for trial in trials).items() if lines > 1]:
-        raise CorpusError(f"{len(twice)} ids are listed more than once: {_few(twice)}. Leave one line for each id.")
-
-
-def _require_listed(found: list[Trial], listed: list[Trial], tree: _Tree) -> None:
-    """Refuse audio that no list names in the folders where the trials' audio lies."""
-    folders = {str(trial.audio.parent) for trial in found}
-    names = {_stem(trial) for trial in listed}
-    if extra := [s for s, path in tree.audio.items() if s not in names and path.rpartition("/")[0] in folders]:
-        raise CorpusError(
-            f"{len(extra)} audio files beside the trials are in no list: {_few(extra)}. "
-            "Complete the list, or move the files out of the corpus."
-        )
-
-
-def _few(ids: list[str]) -> str:
-    return ", ".join(ids[:3]) + (", …" if len(ids) > 3 else "")
-
-
-# The layouts.
+def _read_folders(layout: Layout, tree: _Tree) -> Iterator[Trial]:
+    """The trials of the folders that are named by a label word."""
+    paths = [(folder / name).relative_to(tree.root) for folder, name in tree.audio]
+    for trial in layout.parse(path.as_posix() for path in paths if path.parts[0].lower() in LABEL_WORDS):
+        yield replace(trial, audio=tree.root / trial.audio)
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How one corpus is laid out: by which lists it is known, what it splits into, how it is read."""
+    """How one corpus is laid out. A list belongs to the first layout in `LAYOUTS` that it matches."""
 
     title: str
-    lists: re.Pattern[str]
-    """Matches the path of a list under the corpus; a group named `subset` names the subset that the list is of."""
+    names: tuple[str, ...]
+    """What a list's path ends with; `{subset}` stands for any of `subsets`, `*` for any name. Empty: no lists."""
     parse: Callable[[Iterable[str]], Iterator[Trial]]
-    read: Callable[[Layout, _Tree, str], Iterable[Trial]]
     subsets: tuple[str, ...] = ()
     default: str = "all"
-    unlisted: bool = False
-    """Whether audio that no list names belongs there: speakers' enrolment utterances."""
+    line: str = ""
+    """What the first line of a list matches, where its name alone does not tell."""
+    read: Callable[[Layout, _Tree], Iterable[Trial]] = _read_lists
+    enrolment: bool = False
+    """Whether the folders also hold utterances that enrol speakers, which no list of trials names."""
+    reports: Callable[[Trial], bool] = lambda trial: True
+    """Whether the field reports on a trial."""
+
+    def subset_of(self, path: Path) -> str | None:
+        """The subset that a list is of, "" where its lines tell that; None if it is no list of this layout."""
+        subsets = f"({'|'.join(self.subsets)})"
+        for name in self.names:
+            pattern = re.escape(name).replace(r"\*", "[^/]*").replace(r"\{subset\}", subsets)
+            if match := re.search(f"(?:^|/){pattern}$", path.as_posix()):
+                with path.open(encoding="utf-8", errors="replace") as file:
+                    return "".join(match.groups()) if re.search(self.line, file.readline()) else None
+        return None
 
 
-def _read_lists(layout: Layout, tree: _Tree, subset: str) -> Iterator[Trial]:
-    """The trials of every list that can hold trials of the subset."""
-    for path in tree.others:
-        match = layout.lists.search(path.relative_to(tree.root).as_posix())
-        named = match.groupdict().get("subset") if match else None
-        if match and (named is None or subset in (named, "all")):
-            with path.open(encoding="utf-8", newline="") as file:
-                try:
-                    for trial in layout.parse(file):
-                        yield replace(trial, subset=named) if named else trial
-                except (CorpusError, UnicodeDecodeError) as error:
-                    raise CorpusError(f"{path}, read as {layout.title}: {error}") from None
-
-
-def _read_vivavoce(layout: Layout, tree: _Tree, subset: str) -> Iterator[Trial]:
-    """The lists, completed by metadata.csv."""
-    with (tree.root / "metadata.csv").open(encoding="utf-8", newline="") as file:
-        metadata = {row["utterance"]: row for row in csv.DictReader(file)}
-    for trial in _read_lists(layout, tree, subset):
-        row = metadata.get(trial.id, {})
-        kbps = row.get("kbps", "0")
-        yield replace(
-            trial,
-            speaker=row.get("speaker") or None,  # blank where the list says "nan": the speaker is not known
-            codec=row.get("stored", "") + (kbps if kbps != "0" else "") or None,
-            source=row.get("source") or None,
-            language=row.get("language") or None,
-            duration=float(row["duration_s"]) if row.get("duration_s") else None,
-        )
-
+# The table of layouts, special ones first.
 
 SUBSETS_2019 = ("train", "dev", "eval")
-LISTS_2019 = r"\.LA\.cm\.(?P<subset>train|dev|eval)\.tr[nl]\.txt$"
+SUBSETS_2021 = ("progress", "eval", "hidden")
 
 LAYOUTS: dict[str, Layout] = {
-    "vivavoce": Layout(
-        "vivavoce", re.compile("vivavoce" + LISTS_2019), parse_asvspoof2019, _read_vivavoce, SUBSETS_2019
-    ),
     "asvspoof2019_la": Layout(
         "ASVspoof 2019 LA",
-        re.compile("ASVspoof2019" + LISTS_2019),
+        ("ASVspoof2019.LA.cm.{subset}.trn.txt", "ASVspoof2019.LA.cm.{subset}.trl.txt"),
         parse_asvspoof2019,
-        _read_lists,
         SUBSETS_2019,
-        unlisted=True,
+        enrolment=True,
     ),
+    "asvspoof2021_la": Layout(
+        "ASVspoof 2021 LA",
+        ("CM/trial_metadata.txt",),
+        parse_asvspoof2021_la,
+        SUBSETS_2021,
+        default="eval",
+        line=r"\bLA_E_",
+        enrolment=True,
+    ),
+    "asvspoof2021_df": Layout(
+        "ASVspoof 2021 DF",
+        ("CM/trial_metadata.txt",),
+        parse_asvspoof2021_df,
+        SUBSETS_2021,
+        default="eval",
+        line=r"\bDF_E_",
+    ),
+    "asvspoof5": Layout(
+        "ASVspoof 5",
+        ("ASVspoof5.{subset}.tsv", "ASVspoof5.{subset}.track_1.tsv"),
+        parse_asvspoof5,
+        SUBSETS_2019,
+        enrolment=True,
+    ),
+    "in_the_wild": Layout("In-the-Wild", ("meta.csv",), parse_in_the_wild, line="^file,speaker,label"),
+    "ctrsvdd": Layout(
+        "CtrSVDD",
+        ("{subset}.txt",),
+        parse_ctrsvdd,
+        ("train", "dev", "test"),
+        line=r"\bCtrSVDD_",
+        reports=lambda trial: trial.system != "A14" and trial.source != "acesinger",
+    ),
+    "partialspoof": Layout("PartialSpoof", ("PartialSpoof.LA.cm.{subset}.trl.txt",), parse_asvspoof2019, SUBSETS_2019),
+    "vivavoce": Layout(
+        "vivavoce",
+        ("*.LA.cm.{subset}.trn.txt", "*.LA.cm.{subset}.trl.txt"),
+        parse_asvspoof2019,
+        SUBSETS_2019,
+        line=r"\S[ \t]+\S",
+        read=_read_vivavoce,
+    ),
+    "folders": Layout("a bonafide and a spoof folder", (), parse_folders, read=_read_folders),
 }
 
 
@@ -264,10 +392,64 @@ def _layout(name: str) -> Layout:
     return LAYOUTS[name]
 
 
-def _detect(tree: _Tree) -> Layout:
-    paths = [path.relative_to(tree.root).as_posix() for path in tree.others]
-    found = [name for name, layout in LAYOUTS.items() if any(layout.lists.search(path) for path in paths)]
-    if len(found) == 1:
-        return LAYOUTS[found[0]]
-    fact = f"could be any of: {', '.join(found)}" if found else "has none of the known layouts"
-    raise CorpusError(f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}.")
+def _recognise(tree: _Tree) -> Layout:
+    """The one layout that the lists under a folder belong to; without lists, folders named by label words."""
+    owners = (
+        next((name for name, layout in LAYOUTS.items() if layout.subset_of(path) is not None), None)
+        for path in tree.lists
+    )
+    found = sorted({name for name in owners if name})
+    if not found and any(path.is_dir() and path.name.lower() in LABEL_WORDS for path in tree.root.iterdir()):
+        found = ["folders"]
+    if len(found) != 1:
+        fact = f"holds lists of {' and '.join(found)}" if found else "has no list of a known layout"
+        raise CorpusError(f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}.")
+    return LAYOUTS[found[0]]
+
+
+# What must add up.
+
+
+def _require_both_classes(trials: list[Trial], where: str) -> None:
+    keys = {trial.key for trial in trials}
+    for key in ("bonafide", "spoof"):
+        if key not in keys:
+            raise CorpusError(f"{where}: none of the {len(trials)} trials is {key}. Complete the lists.")
+
+
+def _require_unique(trials: list[Trial]) -> None:
+    if twice := [name for name, lines in Counter(trial.id for trial in trials).items() if lines > 1]:
+        raise CorpusError(f"{len(twice)} ids are listed more than once: {_few(twice)}. Leave one line for each.")
+
+
+def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
+    """The trials with the paths of their audio."""
+    files: dict[str, tuple[Path, str]] = {}
+    twins: dict[str, tuple[Path, str]] = {}
+    for file in tree.audio:
+        if files.setdefault(stem := _stem(file[1]), file) is not file:
+            twins[stem] = file
+    stems = [_stem(trial.audio.name) for trial in trials]
+    if missing := [stem for stem in stems if stem not in files]:
+        raise CorpusError(
+            f"{len(missing)} of {len(trials)} ids have no audio under {tree.root}: {_few(missing)}. "
+            f"Add the files, each ending in one of {' '.join(sorted(AUDIO_SUFFIXES))}."
+        )
+    if twice := [stem for stem in stems if stem in twins]:
+        first, second = (Path(*found[twice[0]]) for found in (files, twins))
+        raise CorpusError(f"{len(twice)} ids have two audio files, such as {first} and {second}. Leave one for each.")
+    return [replace(trial, audio=Path(*files[stem])) for trial, stem in zip(trials, stems, strict=True)]
+
+
+def _require_listed(located: list[Trial], listed: list[Trial], tree: _Tree) -> None:
+    folders = {trial.audio.parent for trial in located}
+    stems = {_stem(trial.audio.name) for trial in listed}
+    if extra := [name for folder, name in tree.audio if folder in folders and _stem(name) not in stems]:
+        raise CorpusError(
+            f"{len(extra)} audio files beside the trials are in no list: {_few(extra)}. "
+            "Complete the lists, or keep the files elsewhere."
+        )
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
