@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
+from vivavoce_calibration.metrics import eer
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
-from vivavoce_calibration.metrics import eer
 
 from .batches import Batches, windows
 from .countermeasure import Countermeasure, save_countermeasure

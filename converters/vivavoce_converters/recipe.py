@@ -65,9 +65,7 @@ class Recipe(_Strict):
     @model_validator(mode="after")
     def _layers_match(self) -> Recipe:
         if len(self.teacher_layers) != self.student.layers:
-            raise ValueError(
-                f"teacher_layers has {len(self.teacher_layers)} entries for {self.student.layers} student layers"
-            )
+            raise ValueError(f"teacher_layers has {len(self.teacher_layers)} entries for {self.student.layers} student layers")
         return self
 
     @property

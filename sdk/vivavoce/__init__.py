@@ -1,3 +1,21 @@
 """Tells a living human voice from a synthetic one, on the device, offline, while it is being spoken."""
 
 from __future__ import annotations
+
+from .detector import Detector
+from .errors import AudioError, BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError
+from .result import Result, Segment
+from .stream import Stream
+
+__all__ = [
+    "AudioError",
+    "BundleError",
+    "ConfigurationError",
+    "Detector",
+    "DeviceError",
+    "MissingExtra",
+    "Result",
+    "Segment",
+    "Stream",
+    "VivavoceError",
+]

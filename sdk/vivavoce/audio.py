@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -15,7 +18,18 @@ from numpy.typing import NDArray
 
 from .errors import AudioError
 
-__all__ = ["MAX_CHANNELS", "RATES", "Resampler", "Samples", "Source", "from_array", "load", "to_mono"]
+__all__ = [
+    "RATES",
+    "Audio",
+    "Resampler",
+    "Samples",
+    "Source",
+    "as_float",
+    "check_format",
+    "load",
+    "open_audio",
+    "to_mono",
+]
 
 Samples: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | tuple[NDArray[Any], int]"
@@ -25,23 +39,31 @@ MAX_CHANNELS = 64
 BLOCK_SECONDS = 10
 
 
-def load(source: Source, sample_rate: int) -> Samples:
-    """Mono samples (n,) at `sample_rate`, full scale = 1, from a path, encoded bytes, a binary file or (samples, rate).
+@dataclass(frozen=True)
+class Audio:
+    """An input being decoded: `blocks` gives arrays (n, channels) at `rate` Hz, up to 10 s each, floats with full scale = 1."""
 
-    Decodes and resamples in blocks of 10 s, so an hour of 48 kHz stereo never lies in memory whole. Values that are not
-    finite are kept as they are. Raises AudioError for what cannot be decoded and for a file that ends before its header says.
+    rate: int
+    channels: int
+    blocks: Iterator[Samples]
+
+
+@contextmanager
+def open_audio(source: Source) -> Iterator[Audio]:
+    """Opens a path, encoded bytes, a binary file or (samples, rate), to be read in blocks: an hour never lies in memory whole.
+
+    Raises AudioError, also while blocks are read, for what cannot be decoded and for a file that ends before its header says.
     """
     if isinstance(source, tuple):
-        return from_array(*source, sample_rate)
+        yield _from_array(*source)
+        return
     name, opened = _open(source)
     try:
         with soundfile.SoundFile(opened) as file:
-            _check_format(name, file.channels, file.samplerate)
+            check_format(name, file.channels, file.samplerate)
             _check_complete(name, file.extra_info)
-            resampler = Resampler(file.samplerate, sample_rate)
             blocks = file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True)
-            parts = [resampler.feed(to_mono(block)) for block in blocks]
-            return np.concatenate([*parts, resampler.finish()])
+            yield Audio(file.samplerate, file.channels, blocks)
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{name} cannot be decoded: {error.error_string.rstrip('.')}. "
@@ -49,17 +71,12 @@ def load(source: Source, sample_rate: int) -> Samples:
         ) from error
 
 
-def from_array(samples: NDArray[Any], rate: int, sample_rate: int) -> Samples:
-    """Mono samples (n,) at `sample_rate` from an array (n,) or (n, channels) of float32, float64, int16 or int32.
-
-    Integers are scaled to full scale = 1. Raises AudioError for other types, shapes and rates.
-    """
-    array = np.asarray(samples)
-    if array.ndim not in (1, 2):
-        raise AudioError(f"An array of shape {array.shape} is not audio. Give (samples,) or (samples, channels).")
-    _check_format("The array", array.shape[1] if array.ndim == 2 else 1, rate)
-    resampler = Resampler(rate, sample_rate)
-    return np.concatenate([resampler.feed(to_mono(as_float(array))), resampler.finish()])
+def load(source: Source, sample_rate: int) -> Samples:
+    """The whole input as mono samples (n,) at `sample_rate`. Values that are not finite are kept. Raises as `open_audio`."""
+    with open_audio(source) as audio:
+        resampler = Resampler(audio.rate, sample_rate)
+        parts = [resampler.feed(to_mono(block)) for block in audio.blocks]
+        return np.concatenate([*parts, resampler.finish()])
 
 
 def as_float(array: NDArray[Any]) -> Samples:
@@ -110,7 +127,18 @@ def _open(source: Any) -> tuple[str, Any]:
     )
 
 
-def _check_format(name: str, channels: int, rate: int) -> None:
+def _from_array(samples: NDArray[Any], rate: int) -> Audio:
+    array = np.asarray(samples)
+    if array.ndim not in (1, 2):
+        raise AudioError(f"An array of shape {array.shape} is not audio. Give (samples,) or (samples, channels).")
+    columns = as_float(array).reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
+    check_format("The array", columns.shape[1], rate)
+    size = BLOCK_SECONDS * rate
+    return Audio(rate, columns.shape[1], (columns[i : i + size] for i in range(0, len(columns), size)))
+
+
+def check_format(name: str, channels: int, rate: int) -> None:
+    """Raises AudioError where a rate or a number of channels is out of range."""
     low, high = RATES
     if not low <= rate <= high:
         raise AudioError(f"{name} has a sample rate of {rate} Hz. Rates from {low} to {high} Hz are supported; resample it.")

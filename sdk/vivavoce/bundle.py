@@ -1,0 +1,246 @@
+"""Bundles: the directory that passes from the builders' side to the device. docs/bundle.md specifies the format.
+
+A bundle is data. Opening one reads `manifest.json`, checks its form, and checks each file that is used against the sha256
+in the manifest. Nothing in it is ever executed or unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import BundleError
+
+__all__ = [
+    "FORMAT",
+    "AudioContract",
+    "Bundle",
+    "Calibration",
+    "EngineFile",
+    "Evaluation",
+    "Manifest",
+    "Model",
+    "OperatingPoint",
+    "Rate",
+    "SelfTest",
+    "default_bundle",
+    "sha256",
+]
+
+FORMAT = "vivavoce-bundle/1"
+MANIFEST = "manifest.json"
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+# One path component: a bundle cannot point outside its own directory.
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Model(_Strict):
+    """What the network is and where it comes from."""
+
+    front_end: str
+    back_end: str
+    parameters: int = Field(gt=0)
+    checkpoint_sha256: Sha256
+    licence: str
+    corpora: tuple[str, ...] = ()
+    provenance: dict[str, Any] = {}
+    """Anything else that is needed to make it again, such as the training recipe."""
+
+
+class AudioContract(_Strict):
+    """How a recording becomes engine inputs. Lengths are in samples at `sample_rate`."""
+
+    sample_rate: Literal[16_000] = 16_000
+    window: int = Field(gt=0)
+    """A shorter recording is tiled up to one window; a longer one is cut into windows, the last one aligned to its end."""
+    hop: int = Field(gt=0)
+    minimum_speech: float = Field(default=1.0, gt=0)
+    """Seconds of speech below which a recording is undecided."""
+    normalization: Literal["none", "layer"] = "none"
+    """What the engine does to each window itself: "layer" subtracts its mean and divides by its standard deviation."""
+    score: str = "logits[:, 0]"
+    """Which output of the original network the engine's score is."""
+
+
+class EngineFile(_Strict):
+    """One executable form of the network: float32 samples (batch, window) in, float32 scores (batch,) out."""
+
+    kind: Literal["onnx", "tensorrt"]
+    precision: Literal["float32", "float16", "int8"]
+    target: str
+    """What it was made for, such as "x86-vnni" or "any"."""
+    file: FileName
+    sha256: Sha256
+    input: str = "samples"
+    output: str = "score"
+    requires: dict[str, str] = {}
+    """What a machine must have for it to load, such as {"tensorrt": "10.13", "compute_capability": "8.7"}."""
+
+
+class Calibration(_Strict):
+    """Affine map from the engine's score to a log-likelihood ratio: scale * score + offset."""
+
+    scale: float = Field(gt=0)
+    offset: float
+    prior: float = Field(default=0.5, gt=0, lt=1)
+    """P(bona fide), for `Result.probability`."""
+    corpus: str
+    bonafide: int = Field(gt=0)
+    spoof: int = Field(gt=0)
+
+
+class Rate(_Strict):
+    """An error rate that was measured: `errors` among `trials`, with a confidence interval."""
+
+    value: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    trials: int = Field(gt=0)
+
+
+class OperatingPoint(_Strict):
+    """A threshold on the log-likelihood ratio and the error rates that it had where it was chosen.
+
+    `fpr` is the share of spoofs accepted, `fnr` the share of living speakers rejected.
+    """
+
+    name: str
+    threshold: float
+    fpr: Rate
+    fnr: Rate
+    corpus: str
+
+
+class Evaluation(_Strict):
+    """One figure: a metric on a corpus, with trial counts and a confidence interval of level `level`."""
+
+    metric: str
+    value: float
+    low: float
+    high: float
+    level: float = 0.95
+    corpus: str
+    subset: str
+    bonafide: int = Field(ge=0)
+    spoof: int = Field(ge=0)
+    engine: str
+
+
+class SelfTest(_Strict):
+    """Windows for which every engine must give the expected scores: one row of `file`'s audio each, within `tolerance`."""
+
+    file: FileName
+    sha256: Sha256
+    scores: tuple[float, ...] = Field(min_length=1)
+    tolerance: float = Field(gt=0)
+
+
+class Manifest(_Strict):
+    """`manifest.json`, whole."""
+
+    format: Literal["vivavoce-bundle/1"] = "vivavoce-bundle/1"
+    name: str
+    version: str
+    description: str
+    model: Model
+    audio: AudioContract
+    engines: tuple[EngineFile, ...] = Field(min_length=1)
+    calibration: Calibration
+    operating_points: tuple[OperatingPoint, ...] = Field(min_length=1)
+    default_operating_point: str
+    evaluations: tuple[Evaluation, ...] = ()
+    regression: dict[str, Any] | None = None
+    self_test: SelfTest
+    documents: dict[FileName, Sha256] = {}
+    """Further files, for people, such as the model card."""
+
+    @model_validator(mode="after")
+    def _default_is_listed(self) -> Manifest:
+        names = [point.name for point in self.operating_points]
+        if len(set(names)) < len(names):
+            raise ValueError("two operating points have the same name")
+        if self.default_operating_point not in names:
+            raise ValueError(f'the default operating point "{self.default_operating_point}" is not in the table')
+        return self
+
+
+class Bundle:
+    """An opened bundle: its manifest, and its files once their sha256 has been checked.
+
+    Raises BundleError where the directory, its manifest or a file is missing, malformed or altered.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.manifest = _read_manifest(self.path)
+
+    def read(self, file: str, digest: str) -> bytes:
+        """The content of one file, checked against `digest`; what is checked is what is used."""
+        path = self.path / file
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise BundleError(f"{path} cannot be read: {error.strerror}. Install the bundle again.") from error
+        if (found := sha256(content)) != digest:
+            raise BundleError(
+                f"{path} is not the file that the manifest names: its sha256 begins with {found[:12]}, not {digest[:12]}. "
+                f"It was damaged or replaced; install the bundle again from its source."
+            )
+        return content
+
+    def listed(self) -> dict[str, str]:
+        """Every file that the manifest names, with its sha256."""
+        manifest = self.manifest
+        engines = {engine.file: engine.sha256 for engine in manifest.engines}
+        return {**engines, manifest.self_test.file: manifest.self_test.sha256, **manifest.documents}
+
+    def operating_point(self, name: str) -> OperatingPoint:
+        """The operating point of that name. Raises BundleError, listing the names."""
+        for point in self.manifest.operating_points:
+            if point.name == name:
+                return point
+        names = ", ".join(point.name for point in self.manifest.operating_points)
+        raise BundleError(f'The bundle "{self.manifest.name}" has no operating point "{name}". Choose {names}, or a number.')
+
+
+def default_bundle() -> Path:
+    """The directory of the embedded bundle."""
+    return Path(str(files("vivavoce") / "bundles" / "default"))
+
+
+def sha256(content: bytes) -> str:
+    """The hexadecimal sha256 of `content`."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read_manifest(path: Path) -> Manifest:
+    if not path.is_dir():
+        raise BundleError(f"{path} is not a directory. Give a bundle's directory: the one that holds {MANIFEST}.")
+    try:
+        raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BundleError(f"{path / MANIFEST} cannot be read: {error.strerror}. Give a bundle's directory.") from error
+    except ValueError as error:
+        raise BundleError(f"{path / MANIFEST} is not JSON: {error}. Install the bundle again.") from error
+    if isinstance(raw, dict) and raw.get("format", FORMAT) != FORMAT:
+        raise BundleError(f"{path} has the format {raw['format']!r}; this version reads {FORMAT}. Upgrade vivavoce.")
+    try:
+        return Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the manifest"
+        raise BundleError(
+            f"{path / MANIFEST} does not follow {FORMAT}: {where}: {first['msg']} "
+            f"({error.error_count()} in all). Pack the bundle again, or upgrade vivavoce."
+        ) from error
