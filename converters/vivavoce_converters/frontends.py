@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ class Wav2Vec2FrontEnd(nn.Module):
         self.normalize = normalize
         self.width: int = model.config.hidden_size
         self.depth: int = model.config.num_hidden_layers
+        self._norm_last: bool = model.config.do_stable_layer_norm
+        self._relative = isinstance(model, WavLMModel)
 
     @classmethod
     def from_config(cls, config: Wav2Vec2Config | WavLMConfig, *, normalize: bool = False) -> Wav2Vec2FrontEnd:
@@ -63,19 +65,23 @@ class Wav2Vec2FrontEnd(nn.Module):
         model = WavLMModel(config) if isinstance(config, WavLMConfig) else Wav2Vec2Model(config)
         return cls(model.eval(), normalize=normalize)
 
-    def _run(self, samples: Tensor, hidden: bool) -> Any:
+    def states(self, samples: Tensor) -> list[Tensor]:
         if self.normalize:
             samples = F.layer_norm(samples, samples.shape[-1:])
-        return self.model(samples, output_hidden_states=hidden)
-
-    def states(self, samples: Tensor) -> list[Tensor]:
-        output = self._run(samples, hidden=True)
-        # The last element of hidden_states is before or after the final norm depending on transformers' version;
-        # last_hidden_state is always after it.
-        return [*output.hidden_states[: self.depth], output.last_hidden_state]
+        encoder = self.model.encoder
+        x, _ = self.model.feature_projection(self.model.feature_extractor(samples).transpose(1, 2))
+        x = x + encoder.pos_conv_embed(x)
+        states = [encoder.dropout(x if self._norm_last else encoder.layer_norm(x))]
+        bias = None
+        for layer in encoder.layers:
+            # The encoder's own loop builds attention masks, which nothing here needs and every runtime would pay for.
+            output = layer(states[-1], position_bias=bias) if self._relative else layer(states[-1])
+            x, bias = output[:2] if self._relative else (output[0] if isinstance(output, tuple) else output, None)
+            states.append(x)
+        return [*states[:-1], encoder.layer_norm(states[-1])] if self._norm_last else states
 
     def forward(self, samples: Tensor) -> Tensor:
-        return cast(Tensor, self._run(samples, hidden=False).last_hidden_state)
+        return self.states(samples)[-1]
 
 
 def wav2vec2_config(

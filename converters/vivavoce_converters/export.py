@@ -1,0 +1,163 @@
+"""Export: a countermeasure to one ONNX file that scores like it, checked in ONNX Runtime before it is put in place.
+
+The file's input is "samples", float32 (batch, samples) at 16 kHz in [-1, 1]; its output is "score", float32 (batch,). It is
+of opset 20 and IR version 10 at most, which ONNX Runtime 1.18 is the first to read. LayerNormalization and Gelu stay one
+node each, so that runtimes may fuse them and quantizers leave them alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from torch import nn
+from torch.nn.utils import parametrize
+
+from vivavoce.errors import VivavoceError
+
+from .countermeasure import Countermeasure
+
+__all__ = ["ExportError", "ExportReport", "export_onnx"]
+
+OPSET, IR_VERSION = 20, 10
+TOLERANCE = 1e-4
+# A protobuf message ends at 2 GiB; a network whose weights come near it keeps them in a file beside the model.
+INLINE_BYTES = 1_900_000_000
+
+
+class ExportError(VivavoceError, RuntimeError):
+    """A network could not be exported, or its ONNX file does not score like it; nothing was written."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export was checked against: every length (samples) with every batch size.
+
+    `difference` is the largest |ONNX Runtime - torch| divided by max(1, |torch|), float32 on the CPU. `files` are the model
+    and, for networks over 1.9 GB, the weights beside it.
+    """
+
+    difference: float
+    lengths: tuple[int, ...]
+    batches: tuple[int, ...]
+    opset: int
+    ir_version: int
+    producer: str
+    files: tuple[Path, ...]
+
+
+def export_onnx(
+    model: Countermeasure,
+    path: Path,
+    *,
+    window: int,
+    dynamic: bool = True,
+    opset: int = OPSET,
+    lengths: Sequence[int] = (),
+) -> ExportReport:
+    """Writes the network in evaluation mode to `path`, and gives what was measured on it.
+
+    `window` is the length in samples that it will mostly see. A dynamic file takes any batch size and length, and is tried
+    on `lengths` besides (the default: half the window and a quarter more than it); a fixed one takes (1, window) only. The
+    caller's model is left as it was. Raises ExportError, with the difference, where the file differs from torch by more
+    than 1e-4 of max(1, |score|); an existing file at `path` then stays.
+    """
+    model = _for_inference(model)
+    lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
+    batches = (1, 3) if dynamic else (1,)
+    program = _trace(model, window, dynamic, opset)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name + ".") as folder:
+        partial = Path(folder) / path.name
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+        program.save(partial, external_data=weights > INLINE_BYTES)
+        onnx.checker.check_model(str(partial), full_check=True)
+        difference = _difference(model, partial, lengths, batches)
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"The exported network differs from the original by {difference:.1e} of max(1, |score|), "
+                f"more than {TOLERANCE:.0e}; {path} was not written. Try another opset (18 to 21)."
+            )
+        # The weights first: a model file never stands without the weights it names.
+        written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
+        for file in written:
+            os.replace(file, path.parent / file.name)
+    files = tuple(path.parent / file.name for file in reversed(written))
+    producer = f"{program.model.producer_name} {program.model.producer_version}"
+    return ExportReport(difference, lengths, batches, opset, program.model.ir_version, producer, files)
+
+
+def _for_inference(model: Countermeasure) -> Countermeasure:
+    """A float32 copy on the CPU in evaluation mode, its weight-normalised convolutions folded into one weight each."""
+    model = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
+    for module in list(model.modules()):
+        if isinstance(module, nn.Conv1d) and parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+    return model
+
+
+def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> torch.onnx.ONNXProgram:
+    example = torch.zeros(2 if dynamic else 1, window)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            program = torch.onnx.export(
+                model,
+                (example,),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["samples"],
+                output_names=["score"],
+                dynamic_shapes=({0: "batch", 1: "samples"},) if dynamic else None,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(f"torch could not export the network. The cause: {error}") from error
+    assert program is not None
+    program.model.ir_version = min(program.model.ir_version, IR_VERSION)
+    _strip(program)
+    return program
+
+
+def _strip(program: torch.onnx.ONNXProgram) -> None:
+    """Removes the exporter's notes: they hold stack traces, with the paths of the machine that exported."""
+    graph = program.model.graph
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*graph.inputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+    graph.metadata_props.clear()
+    program.model.metadata_props.clear()
+
+
+def _difference(model: Countermeasure, path: Path, lengths: Sequence[int], batches: Sequence[int]) -> float:
+    """The largest |ONNX Runtime - torch| / max(1, |torch|); NaN where either gives NaN."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    largest = 0.0
+    for samples in _probes(lengths, batches):
+        with torch.no_grad():
+            expected = model(torch.from_numpy(samples)).numpy()
+        (scores,) = session.run(["score"], {"samples": samples})
+        largest = np.maximum(largest, np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))))
+    return float(largest)
+
+
+def _probes(lengths: Sequence[int], batches: Sequence[int]) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """Noise whose level differs from row to row and whose spectrum falls as that of speech does."""
+    random = np.random.default_rng(0)
+    for length in lengths:
+        for batch in batches:
+            noise = np.cumsum(random.standard_normal((batch, length)), axis=1)
+            noise -= noise.mean(axis=1, keepdims=True)
+            level = 10 ** random.uniform(-2, 0, (batch, 1))
+            yield (level * noise / np.abs(noise).max(axis=1, keepdims=True)).astype(np.float32)
