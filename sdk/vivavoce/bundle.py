@@ -112,14 +112,14 @@ class Rate(_Strict):
 class OperatingPoint(_Strict):
     """A threshold on the log-likelihood ratio and the error rates that it had where it was chosen.
 
-    `fpr` is the share of spoofs accepted, `fnr` the share of living speakers rejected.
+    `fpr` is the share of spoofs accepted, `fnr` the share of living speakers rejected; None where nothing was measured.
     """
 
     name: str
     threshold: float
-    fpr: Rate
-    fnr: Rate
-    corpus: str
+    fpr: Rate | None = None
+    fnr: Rate | None = None
+    corpus: str | None = None
 
 
 class Evaluation(_Strict):
@@ -156,7 +156,8 @@ class Manifest(_Strict):
     model: Model
     audio: AudioContract
     engines: tuple[EngineFile, ...] = Field(min_length=1)
-    calibration: Calibration
+    calibration: Calibration | None = None
+    """None: nothing is known of what the score means, and it is passed on as it is."""
     operating_points: tuple[OperatingPoint, ...] = Field(min_length=1)
     default_operating_point: str
     evaluations: tuple[Evaluation, ...] = ()

@@ -85,9 +85,10 @@ class Detector:
         return self.bundle.operating_point(str(name)).threshold
 
     def _score(self, window: Samples) -> float:
-        """The log-likelihood ratio of one window (n,)."""
+        """The log-likelihood ratio of one window (n,), or the raw score where the bundle has no calibration."""
         (raw,) = self.engine.score(window[None])
-        return self._calibration.scale * float(raw) + self._calibration.offset
+        calibration = self._calibration
+        return calibration.scale * float(raw) + calibration.offset if calibration else float(raw)
 
     def _conclude(self, found: Findings) -> Result:
         reason = self._reason(found)
@@ -95,17 +96,22 @@ class Detector:
         verdict: Verdict = "undecided"
         if score is not None:
             verdict = "bonafide" if score >= self.threshold else "spoof"
-        prior = self._calibration.prior
         return Result(
             verdict=verdict,
             score=score,
-            probability=None if score is None else _sigmoid(score + math.log(prior / (1 - prior))),
+            probability=self._probability(score),
             threshold=self.threshold,
             reason=reason,
             duration=found.duration,
             speech=found.speech,
             segments=found.segments if reason is None else (),
         )
+
+    def _probability(self, score: float | None) -> float | None:
+        if score is None or self._calibration is None:
+            return None
+        prior = self._calibration.prior
+        return _sigmoid(score + math.log(prior / (1 - prior)))
 
     def _reason(self, found: Findings) -> str | None:
         needed = self.bundle.manifest.audio.minimum_speech

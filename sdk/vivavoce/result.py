@@ -23,10 +23,10 @@ class Segment:
 class Result:
     """The answer for one recording or stream.
 
-    `score` is the calibrated log-likelihood ratio (natural logarithm; > 0 leans bona fide), `probability` is P(bona fide) at
-    the bundle's prior, `threshold` the score from which the verdict is "bonafide". All three numbers but the threshold are
-    None when the verdict is "undecided", and `reason` says why; otherwise `reason` is None. `duration` and `speech` are
-    seconds of audio and of speech in it.
+    `score` is the calibrated log-likelihood ratio (natural logarithm; > 0 leans bona fide), `threshold` the score from which
+    the verdict is "bonafide", `probability` P(bona fide) at the bundle's prior (None for a bundle without calibration, whose
+    scores are the network's own). An "undecided" verdict has neither score nor probability, but a `reason`; otherwise that is
+    None. `duration` and `speech` are seconds of audio and of speech in it.
     """
 
     verdict: Verdict

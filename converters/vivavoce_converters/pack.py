@@ -1,0 +1,70 @@
+"""Packing: engines, contract and evidence become a bundle, complete or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from vivavoce.bundle import AudioContract, Bundle, EngineFile, Manifest, SelfTest, sha256
+from vivavoce.engine import OnnxEngine
+from vivavoce.errors import ConfigurationError
+
+__all__ = ["reference_signal", "self_test", "write_bundle"]
+
+SELF_TEST_FILE = "self-test.flac"
+WINDOWS = 2
+
+
+def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Writes `manifest` and every file that it lists to `folder`, which must not exist, and opens the bundle.
+
+    The directory appears under its name only when it is complete and every checksum holds. Raises ConfigurationError where
+    it exists already or a listed file is not given, BundleError where a file is not what the manifest says.
+    """
+    if folder.exists():
+        raise ConfigurationError(f"{folder} exists. Choose a new directory; a bundle is never written over.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        (partial / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        bundle = Bundle(partial)
+        for name, digest in bundle.listed().items():
+            bundle.read(name, digest)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Bundle(folder)
+
+
+def self_test(content: bytes, file: EngineFile, audio: AudioContract, *, tolerance: float) -> tuple[SelfTest, bytes]:
+    """The self test that an engine's own scores on the reference signal make, and its audio file (FLAC)."""
+    signal = reference_signal(WINDOWS * audio.window, audio.sample_rate)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / SELF_TEST_FILE
+        soundfile.write(path, signal, audio.sample_rate, subtype="PCM_16")
+        flac = path.read_bytes()
+        samples, _ = soundfile.read(path, dtype="float32")
+    scores = OnnxEngine(content, file).score(samples.reshape(WINDOWS, audio.window))
+    rounded = tuple(round(float(score), 6) for score in scores)
+    return SelfTest(file=SELF_TEST_FILE, sha256=sha256(flac), scores=rounded, tolerance=tolerance), flac
+
+
+def reference_signal(samples: int, rate: int) -> NDArray[np.float32]:
+    """A voice-like test signal: gliding harmonics under a syllabic envelope over faint noise; the same on every machine."""
+    time = np.arange(samples) / rate
+    pitch = 130 + 40 * np.sin(2 * np.pi * 0.5 * time)
+    phase = 2 * np.pi * np.cumsum(pitch) / rate
+    voice = sum(np.sin(k * phase) / k for k in range(1, 25))
+    envelope = np.clip(0.5 + np.sin(2 * np.pi * 2.7 * time), 0, None)
+    noise = np.random.default_rng(0).standard_normal(samples)
+    return np.asarray(0.15 * envelope * voice + 0.003 * noise, np.float32)
