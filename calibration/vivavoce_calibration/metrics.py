@@ -1,0 +1,381 @@
+"""Error rates of a countermeasure from its scores, as the ASVspoof challenges define them, with confidence intervals.
+
+Every metric takes the scores of bona fide and of spoofed trials, higher for bona fide, as two arrays. Rates run from 0
+to 1. A trial is accepted as bona fide when its score is at least the threshold. Infinite scores are allowed; a score
+that is not a number, or a class without scores, raises ConfigurationError.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vivavoce.errors import ConfigurationError
+
+__all__ = [
+    "ASVSPOOF5_ASV",
+    "AsvErrorRates",
+    "ErrorRates",
+    "Interval",
+    "act_dcf",
+    "asv_error_rates",
+    "bayes_threshold",
+    "cllr",
+    "det_curve",
+    "eer",
+    "eer_threshold",
+    "error_rates",
+    "interval",
+    "min_adcf",
+    "min_dcf",
+    "min_tdcf",
+    "paired_interval",
+    "roc_auc",
+]
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.intp]
+Metric = Callable[[FloatArray, FloatArray], float]
+
+
+# Error rates over all thresholds.
+
+
+def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """False negative rates, false positive rates and thresholds, each (trials + 1,), from accept all to reject all.
+
+    Point k rejects the k lowest scores; its threshold is the lowest score that is still accepted, and just above the
+    highest score at the end. Scores are sorted stably with bona fide before spoof, as in the ASVspoof challenges' code:
+    of equal scores the bona fide are rejected first, so where the classes tie the curve visits points that no threshold
+    reaches, on the pessimistic side. (That code lists the highest rejected score as the threshold.)
+    """
+    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
+    scores = np.concatenate((genuine, fake))
+    order = np.argsort(scores, kind="stable")
+    rejected = np.concatenate(([0], np.cumsum(order < genuine.size)))
+    accepted = fake.size - (np.arange(scores.size + 1) - rejected)
+    thresholds = np.append(scores[order], np.nextafter(scores[order[-1]], np.inf))
+    return rejected / genuine.size, accepted / fake.size, thresholds
+
+
+def eer(bonafide: ArrayLike, spoof: ArrayLike) -> float:
+    """The equal error rate: the mean of the two error rates at the first point of `det_curve` where they are closest.
+
+    This is the definition of the ASVspoof 2019, 2021 and 5 evaluation code; it neither interpolates nor takes the
+    convex hull. Scores that are all equal give 1, for no bona fide trial outranks a spoof.
+    """
+    fnr, fpr, _ = det_curve(bonafide, spoof)
+    point = np.argmin(np.abs(fnr - fpr))
+    return float((fnr[point] + fpr[point]) / 2)
+
+
+def eer_threshold(bonafide: ArrayLike, spoof: ArrayLike) -> float:
+    """The threshold of the point that gives the `eer`; `error_rates` at it are that point's unless classes tie."""
+    fnr, fpr, thresholds = det_curve(bonafide, spoof)
+    return float(thresholds[np.argmin(np.abs(fnr - fpr))])
+
+
+def roc_auc(bonafide: ArrayLike, spoof: ArrayLike) -> float:
+    """The area under the ROC curve: the probability that a bona fide trial outscores a spoof, ties counting half."""
+    genuine, fake = _checked(bonafide, "bona fide"), np.sort(_checked(spoof, "spoofed"))
+    below_or_equal = np.searchsorted(fake, genuine, "left") + np.searchsorted(fake, genuine, "right")
+    return float(below_or_equal.sum() / (2 * genuine.size * fake.size))
+
+
+# Error rates and costs at one threshold.
+
+
+class ErrorRates(NamedTuple):
+    """What a threshold does: the shares of bona fide trials rejected and of spoofs accepted, and their mean."""
+
+    fnr: float
+    fpr: float
+
+    @property
+    def hter(self) -> float:
+        return (self.fnr + self.fpr) / 2
+
+
+def error_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> ErrorRates:
+    """False negative and false positive rate, and through `hter` their mean, when scores >= threshold are accepted."""
+    if np.isnan(threshold):
+        raise ConfigurationError("The threshold is not a number. Choose a number, or plus or minus infinity.")
+    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
+    return ErrorRates(float(np.mean(genuine < threshold)), float(np.mean(fake >= threshold)))
+
+
+def bayes_threshold(p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0) -> float:
+    """The threshold on log-likelihood ratios that costs least; -0.6419 for the costs of ASVspoof 5.
+
+    `p_spoof` is the prior of a spoof, `c_miss` the cost of rejecting bona fide speech, `c_fa` of accepting a spoof.
+    """
+    miss, false_alarm = _weights(p_spoof, c_miss, c_fa)
+    return float(np.log(false_alarm / miss))
+
+
+def min_dcf(
+    bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0
+) -> float:
+    """The lowest normalised detection cost on `det_curve`, from 0 to 1: the primary metric of ASVspoof 5, track 1.
+
+    The cost is c_miss (1 - p_spoof) FNR + c_fa p_spoof FPR, divided by that of the better of accepting and rejecting
+    all (0.5 by default). Wang et al., "ASVspoof 5: crowdsourced speech data, deepfakes, and adversarial attacks at
+    scale", 2024.
+    """
+    miss, false_alarm = _weights(p_spoof, c_miss, c_fa)
+    fnr, fpr, _ = det_curve(bonafide, spoof)
+    return float(np.min(miss * fnr + false_alarm * fpr) / min(miss, false_alarm))
+
+
+def act_dcf(
+    bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0
+) -> float:
+    """The normalised detection cost at `bayes_threshold`, 0 or more; meaningful for log-likelihood ratios only."""
+    miss, false_alarm = _weights(p_spoof, c_miss, c_fa)
+    rates = error_rates(bonafide, spoof, bayes_threshold(p_spoof, c_miss, c_fa))
+    return float((miss * rates.fnr + false_alarm * rates.fpr) / min(miss, false_alarm))
+
+
+def cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
+    """The cost of log-likelihood ratios in bits, natural logarithm in: 0 for perfect ones, 1 for ones that are all 0.
+
+    Brümmer and du Preez, "Application-independent evaluation of speaker detection", 2006.
+    """
+    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
+    nats = np.mean(np.logaddexp(0.0, -genuine)) + np.mean(np.logaddexp(0.0, fake))
+    return float(nats / (2 * np.log(2)))
+
+
+def _weights(p_spoof: float, c_miss: float, c_fa: float) -> tuple[float, float]:
+    """What a miss and a false alarm weigh in the detection cost."""
+    if not (0 < p_spoof < 1 and c_miss > 0 and c_fa > 0):
+        raise ConfigurationError(
+            f"No detection cost has p_spoof={p_spoof}, c_miss={c_miss}, c_fa={c_fa}. "
+            "Choose a prior between 0 and 1 and costs above 0."
+        )
+    return c_miss * (1 - p_spoof), c_fa * p_spoof
+
+
+# Countermeasure and speaker verification together.
+
+
+class AsvErrorRates(NamedTuple):
+    """Error rates of a speaker verifier: targets rejected, other speakers accepted, spoofs accepted."""
+
+    miss: float
+    false_alarm: float
+    spoof_false_alarm: float
+
+
+ASVSPOOF5_ASV = AsvErrorRates(0.01880141010575793, 0.01881016557566423, 0.4607082907604729)
+"""Those of the verifier that ASVspoof 5 evaluates countermeasures with."""
+
+
+def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, threshold: float) -> AsvErrorRates:
+    """Error rates of a speaker verifier that accepts scores >= threshold, from its scores for three kinds of trial."""
+    miss, false_alarm = error_rates(target, nontarget, threshold)
+    return AsvErrorRates(miss, false_alarm, error_rates(target, spoof, threshold).fpr)
+
+
+def min_tdcf(
+    bonafide: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    asv: AsvErrorRates = ASVSPOOF5_ASV,
+    p_target: float = 0.9405,
+    p_nontarget: float = 0.0095,
+    p_spoof: float = 0.05,
+    c_miss: float = 1.0,
+    c_fa: float = 10.0,
+) -> float:
+    """The lowest normalised tandem cost of this countermeasure before a given speaker verifier, from 0 to 1.
+
+    This is the form of ASVspoof 2019 and 5: C1 FNR + C2 FPR over min(C1, C2), where C1 = p_target (c_miss - c_miss
+    miss) - p_nontarget c_fa false_alarm and C2 = c_fa p_spoof spoof_false_alarm, the costs being the same for verifier
+    and countermeasure. The defaults are those of both challenges, but for the verifier: ASVspoof 2019 has another, so
+    pass its rates. ASVspoof 2021 adds a constant for the verifier's own errors, which this form has not.
+
+    Raises ConfigurationError also where the verifier errs so often that a weight is not positive.
+    """
+    weight_miss = p_target * (c_miss - c_miss * asv.miss) - p_nontarget * c_fa * asv.false_alarm
+    weight_false_alarm = c_fa * p_spoof * asv.spoof_false_alarm
+    if not (weight_miss > 0 and weight_false_alarm > 0):
+        raise ConfigurationError(
+            f"The tandem cost would weigh misses {weight_miss:.4g} and false alarms {weight_false_alarm:.4g}. "
+            "Choose a verifier for which both are above 0: one that accepts some spoofs and few other speakers."
+        )
+    fnr, fpr, _ = det_curve(bonafide, spoof)
+    return float(np.min(weight_miss * fnr + weight_false_alarm * fpr) / min(weight_miss, weight_false_alarm))
+
+
+def min_adcf(
+    target: ArrayLike,
+    nontarget: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    p_target: float = 0.9,
+    p_nontarget: float = 0.05,
+    p_spoof: float = 0.05,
+    c_miss: float = 1.0,
+    c_fa_nontarget: float = 10.0,
+    c_fa_spoof: float = 20.0,
+) -> float:
+    """The lowest normalised architecture-agnostic cost of spoofing-aware speaker verification, from 0 to 1.
+
+    It takes the scores of the whole system, verifier and countermeasure fused, for its three kinds of trial. The
+    defaults are those of ASVspoof 5, track 2. Shim et al., "a-DCF: an architecture agnostic metric with application to
+    spoofing-robust speaker verification", Odyssey 2024; equal scores are counted as in its code.
+    """
+    classes = [_checked(target, "target"), _checked(nontarget, "nontarget"), _checked(spoof, "spoofed")]
+    owner = np.repeat(range(3), [scores.size for scores in classes])
+    owner = owner[np.argsort(np.concatenate(classes), kind="stable")]
+    rejected = [np.concatenate(([0], np.cumsum(owner == i))) / scores.size for i, scores in enumerate(classes)]
+    miss, nontarget_fa, spoof_fa = c_miss * p_target, c_fa_nontarget * p_nontarget, c_fa_spoof * p_spoof
+    cost = miss * rejected[0] + nontarget_fa * (1 - rejected[1]) + spoof_fa * (1 - rejected[2])
+    return float(np.min(cost) / min(miss, nontarget_fa + spoof_fa))
+
+
+def _checked(scores: ArrayLike, name: str) -> FloatArray:
+    values = np.asarray(scores, dtype=np.float64)
+    if values.ndim != 1 or not values.size:
+        raise ConfigurationError(
+            f"The scores of {name} trials have the shape {values.shape}. Give one score for each of at least one trial."
+        )
+    if bad := int(np.isnan(values).sum()):
+        raise ConfigurationError(
+            f"{bad} of {values.size} scores of {name} trials are not a number. Find the trials whose scoring failed."
+        )
+    return values
+
+
+# Confidence intervals.
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A metric, or a difference of two, and the range that a share `level` of the bootstrap's draws falls in."""
+
+    value: float
+    low: float
+    high: float
+    level: float
+    clusters: int
+    """How many speakers were drawn from; a trial whose speaker is not known counts as one."""
+
+
+Speakers = Sequence[str | None] | None
+Scores = tuple[ArrayLike, ArrayLike]
+
+
+def interval(
+    metric: Metric,
+    bonafide: ArrayLike,
+    spoof: ArrayLike,
+    *,
+    bonafide_speakers: Speakers = None,
+    spoof_speakers: Speakers = None,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """A metric with its bootstrap percentile interval.
+
+    Each draw takes as many speakers as there are, with replacement, and all trials of each, because trials of one
+    speaker are alike and drawing them one by one gives intervals that are too narrow (Bolle et al., "Error analysis of
+    pattern recognition systems: the subsets bootstrap", 2004). A speaker of both classes is one speaker. A trial whose
+    speaker is None, and any trial where no speakers are given, is drawn for itself. A draw without one of the classes
+    is taken again. `metric` is any function of the two arrays of scores that does not depend on their order, such as
+    `eer`.
+
+    Raises ConfigurationError when there is not one speaker for each score, or a class has fewer than two speakers.
+    """
+    resample = _resampler(bonafide, spoof)
+    sizes = (np.size(bonafide), np.size(spoof))
+    clusters = _clusters(sizes, (bonafide_speakers, spoof_speakers))
+    return _percentiles(lambda counts: metric(*resample(counts)), sizes, clusters, draws, level, seed)
+
+
+def paired_interval(
+    metric: Metric,
+    scores: Scores,
+    reference: Scores,
+    *,
+    bonafide_speakers: Speakers = None,
+    spoof_speakers: Speakers = None,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """The metric of one system minus that of another on the same trials, with its bootstrap percentile interval.
+
+    `scores` and `reference` are pairs (bona fide, spoof), with the trials in the same order. Both systems are drawn the
+    same speakers, as in `interval`, so what the trials have in common cancels out: a range without 0 tells them apart.
+
+    Raises ConfigurationError as `interval` does, and when the two have different numbers of scores.
+    """
+    sizes = (np.size(scores[0]), np.size(scores[1]))
+    if sizes != (np.size(reference[0]), np.size(reference[1])):
+        raise ConfigurationError("The two systems have different numbers of scores. Score the same trials with both.")
+    one, other = _resampler(*scores), _resampler(*reference)
+    clusters = _clusters(sizes, (bonafide_speakers, spoof_speakers))
+    return _percentiles(
+        lambda counts: metric(*one(counts)) - metric(*other(counts)), sizes, clusters, draws, level, seed
+    )
+
+
+def _resampler(bonafide: ArrayLike, spoof: ArrayLike) -> Callable[[IntArray], tuple[FloatArray, FloatArray]]:
+    """A function from how often each trial is drawn, bona fide first, to the drawn scores of both classes.
+
+    They come sorted, so that a metric that sorts them again has little to do.
+    """
+    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
+    order, fake_order = np.argsort(genuine), genuine.size + np.argsort(fake)
+    genuine, fake = np.sort(genuine), np.sort(fake)
+    return lambda counts: (np.repeat(genuine, counts[order]), np.repeat(fake, counts[fake_order]))
+
+
+def _clusters(sizes: tuple[int, int], speakers: tuple[Speakers, Speakers]) -> IntArray:
+    """The number of the speaker of each trial, bona fide first, counted from 0."""
+    numbers: dict[str | int, int] = {}
+    clusters: list[int] = []
+    for size, given, name in zip(sizes, speakers, ("bona fide", "spoofed"), strict=True):
+        names = [None] * size if given is None else given
+        if len(names) != size:
+            raise ConfigurationError(f"{size} {name} trials have {len(names)} speakers. Give one for each, or None.")
+        own = [numbers.setdefault(len(numbers) if who is None else who, len(numbers)) for who in names]
+        if len(set(own)) < 2:
+            raise ConfigurationError(
+                f"The {size} {name} trials have one speaker, which tells nothing of others. "
+                "Evaluate more speakers, or leave the speakers out to draw trials."
+            )
+        clusters += own
+    return np.array(clusters)
+
+
+def _percentiles(
+    statistic: Callable[[IntArray], float],
+    sizes: tuple[int, int],
+    clusters: IntArray,
+    draws: int,
+    level: float,
+    seed: int,
+) -> Interval:
+    if draws < 1 or not 0 < level < 1:
+        raise ConfigurationError(
+            f"No interval has draws={draws} and level={level}. Choose at least one draw and a level between 0 and 1."
+        )
+    rng = np.random.default_rng(seed)
+    total = int(clusters.max()) + 1
+    values: list[float] = []
+    while len(values) < draws:
+        counts = np.bincount(rng.integers(total, size=total), minlength=total)[clusters]
+        if counts[: sizes[0]].any() and counts[sizes[0] :].any():
+            values.append(statistic(counts))
+    # Without interpolation, which has no answer between infinite values.
+    low = np.quantile(values, (1 - level) / 2, method="lower")
+    high = np.quantile(values, (1 + level) / 2, method="higher")
+    return Interval(statistic(np.ones_like(clusters)), float(low), float(high), level, total)

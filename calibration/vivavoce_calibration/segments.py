@@ -1,0 +1,152 @@
+"""PartialSpoof's segments: which parts of an utterance are spoofed, and how well scores of its parts tell that."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vivavoce.errors import ConfigurationError
+from vivavoce_calibration.corpora import CorpusError
+from vivavoce_calibration.metrics import eer
+
+__all__ = ["segment_eer", "segment_labels"]
+
+
+def segment_labels(path: Path | str) -> dict[str, NDArray[np.bool_]]:
+    """PartialSpoof's labels of segments: for each utterance an array (segments,), True where a segment is bona fide.
+
+    `path` is one of `segment_labels/{train,dev,eval}_seglab_{0.01,0.02,0.04,0.08,0.16,0.32,0.64}.npy`; the number is a
+    segment's length in seconds. Such a file is a pickled dict; only dicts, lists, strings, numbers and arrays of them
+    are taken from it, and nothing that it names is called.
+
+    Raises CorpusError when there is no such file, or it holds anything else, or labels other than 0 (spoof) and 1
+    (bona fide).
+    """
+    try:
+        return {str(name): _labels(value) for name, value in _read_object(Path(path)).items()}
+    except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError) as error:
+        raise CorpusError(
+            f"{path} holds no segment labels: {error}. Take the file as PartialSpoof ships it."
+        ) from error
+
+
+def segment_eer(
+    labels: Mapping[str, NDArray[np.bool_]],
+    scores: Mapping[str, ArrayLike],
+    *,
+    label_seconds: float,
+    score_seconds: float,
+) -> float:
+    """The EER over all segments of all utterances, from 0 to 1, at the resolution of the labels.
+
+    `labels` are `segment_labels`; `scores` has the same utterances, each an array (segments,), higher for bona fide.
+    The lengths of a segment, in seconds, may differ by a whole factor: of finer scores the lowest within a label's
+    segment counts, for one spoofed part makes a segment spoof; coarser scores are repeated. Where both ends do not
+    meet, for a front-end drops what fills no frame, up to two of the longer segments are cut off.
+
+    This is the point-based EER of Zhang et al., "Range-based equal error rate for spoof localization", Interspeech
+    2023, with the rule of its section 4.3 for other resolutions.
+
+    Raises ConfigurationError when utterances or lengths do not match, or a score is not a number.
+    """
+    if unmatched := sorted(set(labels) ^ set(scores)):
+        raise ConfigurationError(
+            f"{len(unmatched)} utterances lack labels or scores, such as {unmatched[0]}. Score what is labelled."
+        )
+    pooled = max(1, round(label_seconds / score_seconds))
+    repeated = max(1, round(score_seconds / label_seconds))
+    if not math.isclose(label_seconds * repeated, score_seconds * pooled, rel_tol=1e-6):
+        raise ConfigurationError(
+            f"Segments of {label_seconds} s and {score_seconds} s do not fit. Choose one a whole multiple of the other."
+        )
+    bonafide, spoof = [], []
+    for name, truth in labels.items():
+        values = np.asarray(scores[name], dtype=np.float64)
+        values = np.repeat(np.minimum.reduceat(values, np.arange(0, len(values), pooled)), repeated)
+        if abs(len(values) - len(truth)) > 2 * repeated:
+            raise ConfigurationError(
+                f"{name} has {len(truth)} labels and scores for {len(values)}. Check the length of a segment."
+            )
+        length = min(len(values), len(truth))
+        bonafide.append(values[:length][truth[:length]])
+        spoof.append(values[:length][~truth[:length]])
+    return eer(np.concatenate(bonafide), np.concatenate(spoof))
+
+
+# Reading without running what a file says.
+
+
+def _read_object(path: Path) -> Any:
+    """The one object in a .npy file of an array without dimensions."""
+    with path.open("rb") as file:
+        version = np.lib.format.read_magic(file)
+        shape, _, dtype = (
+            np.lib.format.read_array_header_1_0(file)
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0(file)
+        )
+        if shape != () or dtype.kind != "O":
+            raise ValueError(f"an array of {dtype} and shape {shape} instead of one dict")
+        return _LabelUnpickler(file).load().values()[0]
+
+
+def _labels(value: _PickledArray | list[Any]) -> NDArray[np.bool_]:
+    words = np.asarray(value.values() if isinstance(value, _PickledArray) else value).astype(str)
+    if words.ndim != 1 or not np.isin(words, ("0", "1")).all():
+        raise ValueError(f"labels {words.tolist()!r:.60} instead of 0 and 1")
+    bonafide: NDArray[np.bool_] = words == "1"
+    return bonafide
+
+
+class _PickledType:
+    """Stands in for numpy.dtype while unpickling."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        self.name, self.order = name, "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = state[1]
+
+
+class _PickledArray:
+    """Stands in for numpy.ndarray while unpickling: a crafted state would let numpy's own reach beyond its memory."""
+
+    def __init__(self, *_: object) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.type = _PickledType("O")
+        self.data: Any = b""
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, self.shape, self.type, _, self.data = state
+
+    def values(self) -> Any:
+        """The list of an object array, or an array (n,) of strings or integers."""
+        if self.type.name.startswith("O") and isinstance(self.data, list):
+            return self.data
+        type_name = self.type.order + self.type.name
+        if not re.fullmatch(r"[<>|=][USiu]\d+", type_name) or len(self.shape) != 1:
+            raise ValueError(f"an array of {type_name} and shape {self.shape}")
+        return np.frombuffer(self.data, dtype=type_name)
+
+
+class _LabelUnpickler(pickle.Unpickler):
+    """Builds dicts, lists, strings and numbers, and stand-ins for arrays. It calls nothing that a file names."""
+
+    STAND_INS: ClassVar[dict[tuple[str, str], Any]] = {
+        ("numpy", "ndarray"): _PickledArray,
+        ("numpy", "dtype"): _PickledType,
+        ("numpy.core.multiarray", "_reconstruct"): _PickledArray,
+        ("numpy._core.multiarray", "_reconstruct"): _PickledArray,
+    }
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self.STAND_INS:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+        return self.STAND_INS[module, name]
