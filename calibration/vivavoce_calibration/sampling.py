@@ -28,7 +28,7 @@ def representative(trials: Sequence[Trial], count: int, *, seed: int = 0) -> lis
 
 def _speakers_in_turn(group: Sequence[Trial]) -> list[Trial]:
     seen: defaultdict[str | None, int] = defaultdict(int)
-    keyed = []
+    keyed: list[tuple[int, int, Trial]] = []
     for trial in group:
         keyed.append((seen[trial.speaker], len(keyed), trial))
         seen[trial.speaker] += 1

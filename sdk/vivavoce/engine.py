@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .audio import Samples
 from .bundle import Bundle, EngineFile
-from .errors import BundleError, ConfigurationError, MissingExtra
+from .errors import BundleError, ConfigurationError, needs_extra
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,10 +41,8 @@ class OnnxEngine:
         threads: int = 1,
         session_options: onnxruntime.SessionOptions | None = None,
     ) -> None:
-        try:
+        with needs_extra("cpu"):
             import onnxruntime
-        except ImportError as error:
-            raise MissingExtra("onnxruntime", "cpu") from error
         options = session_options or onnxruntime.SessionOptions()
         if session_options is None:
             options.intra_op_num_threads = threads

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 __all__ = ["AudioError", "BundleError", "ConfigurationError", "DeviceError", "MissingExtra", "VivavoceError"]
 
 
@@ -31,3 +34,12 @@ class MissingExtra(VivavoceError, ImportError):
     def __init__(self, module: str, extra: str) -> None:
         super().__init__(f'{module} is not installed. Run: pip install "vivavoce[{extra}]"', name=module)
         self.extra = extra
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Turns the failure of an import within the block into MissingExtra, with the command that installs `extra`."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingExtra(error.name or "A module", extra) from error
