@@ -7,6 +7,7 @@ that is not a number, or a class without scores, raises ConfigurationError.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -50,7 +51,7 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, FloatA
 
     Point k rejects the k lowest scores; its threshold is the lowest score that is still accepted, and just above the
     highest score at the end. Scores are sorted stably with bona fide before spoof, as in the ASVspoof challenges' code:
-    of equal scores the bona fide are rejected first, so where the classes tie the curve visits points that no threshold
+    of equal scores the bona fide are rejected first, so among equal scores the curve visits points that no threshold
     reaches, on the pessimistic side. (That code lists the highest rejected score as the threshold.)
     """
     genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
@@ -58,7 +59,7 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, FloatA
     order = np.argsort(scores, kind="stable")
     rejected = np.concatenate(([0], np.cumsum(order < genuine.size)))
     accepted = fake.size - (np.arange(scores.size + 1) - rejected)
-    thresholds = np.append(scores[order], np.nextafter(scores[order[-1]], np.inf))
+    thresholds = np.append(scores[order], math.nextafter(scores[order[-1]], math.inf))
     return rejected / genuine.size, accepted / fake.size, thresholds
 
 
@@ -74,7 +75,7 @@ def eer(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
 
 def eer_threshold(bonafide: ArrayLike, spoof: ArrayLike) -> float:
-    """The threshold of the point that gives the `eer`; `error_rates` at it are that point's unless classes tie."""
+    """The threshold of the point that gives the `eer`; `error_rates` are that point's unless it parts equal scores."""
     fnr, fpr, thresholds = det_curve(bonafide, spoof)
     return float(thresholds[np.argmin(np.abs(fnr - fpr))])
 
