@@ -1,0 +1,135 @@
+"""Distillation at toy size: it learns, it goes on where it was stopped, and it refuses what it cannot use."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import WhisperConfig
+
+from vivavoce.errors import ConfigurationError
+from vivavoce_calibration.corpora import Trial
+from vivavoce_converters import distill as distillation
+from vivavoce_converters.augment import AugmentRecipe
+from vivavoce_converters.batches import Batches
+from vivavoce_converters.countermeasure import load_countermeasure
+from vivavoce_converters.distill import distill
+from vivavoce_converters.frontends import WhisperFrontEnd
+from vivavoce_converters.recipe import Recipe, Stage, StudentShape, load_recipe
+
+SHAPE = StudentShape(
+    conv_channels=(8, 8, 8, 8, 8, 8, 8), width=16, layers=2, heads=2, ffn=32, position_kernel=8, position_groups=4, nest=(2, 2)
+)
+STAGES = (
+    Stage(name="features", steps=2, learning_rate=1e-3, feature_weight=1, label_weight=0),
+    Stage(name="joint", steps=10, learning_rate=1e-2, feature_weight=0.1, label_weight=1),
+)
+RECIPE = Recipe(
+    name="toy",
+    student=SHAPE,
+    teacher_layers=(1, 2),
+    stages=STAGES,
+    batch=4,
+    crop_seconds=1.0,
+    average_decay=0.5,
+    evaluate_every=6,
+    augment=AugmentRecipe(**dict.fromkeys(AugmentRecipe.model_fields, 0.0)),
+)
+
+
+@pytest.fixture(scope="module")
+def teacher() -> WhisperFrontEnd:
+    torch.manual_seed(0)
+    config = WhisperConfig(
+        d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, max_source_positions=200
+    )
+    return WhisperFrontEnd(config)
+
+
+@pytest.fixture(scope="module")
+def trials(tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
+    """Tones against noise: a difference that two seconds of training can find."""
+    folder = tmp_path_factory.mktemp("clips")
+    rng = np.random.default_rng(0)
+    found = []
+    for number in range(8):
+        key, system = (("bonafide", None), ("spoof", f"S{number % 3}"))[number % 2]
+        noise, tone = 0.1 * rng.standard_normal(20_000), 0.2 * np.sin(np.arange(20_000) * rng.uniform(0.05, 0.2))
+        path = folder / f"{number}.wav"
+        soundfile.write(path, noise if key == "spoof" else tone, 16_000)
+        found.append(Trial(id=str(number), audio=path, key=key, speaker=str(number), system=system))  # type: ignore[arg-type]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distillation, "WINDOW", 16_000)
+
+
+def test_learns_and_leaves_a_complete_run(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
+    path = distill(RECIPE, teacher, trials, trials, tmp_path, device="cpu", workers=0)
+    student, provenance = load_countermeasure(path)
+    assert provenance["recipe"]["name"] == "toy"
+    assert provenance["dev_eer"] == 0.0
+    with torch.no_grad():
+        assert student(torch.zeros(2, 16_000)).shape == (2,)
+    records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in records if "dev_eer" in record] == [6, 12]
+    assert (tmp_path / "training.png").stat().st_size > 1000
+
+
+def test_an_interrupted_run_ends_like_an_uninterrupted_one(
+    teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    distill(RECIPE, teacher, trials, trials, tmp_path / "whole", device="cpu", workers=0)
+    save = distillation.Run.save
+
+    def save_and_die(run: distillation.Run) -> None:
+        save(run)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(distillation.Run, "save", save_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        distill(RECIPE, teacher, trials, trials, tmp_path / "parts", device="cpu", workers=0)
+    monkeypatch.setattr(distillation.Run, "save", save)
+    distill(RECIPE, teacher, trials, trials, tmp_path / "parts", device="cpu", workers=0)
+    whole, parts = (torch.load(tmp_path / name / "state.pt", weights_only=True) for name in ("whole", "parts"))
+    assert whole["step"] == parts["step"] == RECIPE.steps
+    for name, tensor in whole["lesson"].items():
+        assert torch.equal(tensor, parts["lesson"][name]), name
+
+
+def test_a_folder_of_another_recipe_is_refused(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
+    distill(RECIPE, teacher, trials, trials, tmp_path, device="cpu", workers=0)
+    other = RECIPE.model_copy(update={"seed": 5})
+    with pytest.raises(ConfigurationError, match="another recipe"):
+        distill(other, teacher, trials, trials, tmp_path, device="cpu", workers=0)
+
+
+def test_batches_are_balanced_and_a_function_of_the_step(trials: list[Trial]) -> None:
+    batches = Batches(trials, RECIPE)
+    again = Batches(trials, RECIPE, start=3)
+    samples, labels = batches[5]
+    assert samples.shape == (4, 16_000)
+    assert labels.sum() == 2
+    assert torch.equal(samples, again[2][0])
+    assert not torch.equal(samples, batches[6][0])
+
+
+def test_built_in_recipe_is_valid_and_a_bad_one_is_named(tmp_path: Path) -> None:
+    assert load_recipe("default").student.layers == 4
+    with pytest.raises(ConfigurationError, match="default"):
+        load_recipe("no-such-recipe")
+    bad = tmp_path / "bad.toml"
+    bad.write_text('name = "x"\nsteps = 3\n')
+    with pytest.raises(ConfigurationError, match=r"bad\.toml"):
+        load_recipe(bad)
+
+
+def test_teacher_layers_must_match_the_students() -> None:
+    with pytest.raises(ValueError, match="teacher_layers"):
+        Recipe(name="x", student=SHAPE, teacher_layers=(1,), stages=STAGES)
