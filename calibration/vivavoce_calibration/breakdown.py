@@ -93,14 +93,14 @@ def slices(trials: Sequence[Trial], by: str) -> Iterator[tuple[str, NDArray[np.b
         raise ConfigurationError(f'No breakdown is by "{by}". Choose one of: {", ".join(OF_ATTACKS + OF_TRIALS)}.')
     names = np.array([_part(trial, by) for trial in trials])
     everywhere = _genuine(trials) if by in OF_ATTACKS else np.zeros(len(trials), dtype=bool)
-    found = sorted(set(names[~everywhere]) - {UNKNOWN}, key=lambda name: (DURATIONS.get(name, 0.0), name))
+    found: list[str] = [name for name in np.unique(names[~everywhere]).tolist() if name != UNKNOWN]
     if not found:
         known = [field for field in OF_ATTACKS + OF_TRIALS if any(getattr(trial, field) for trial in trials)]
         raise ConfigurationError(f"The corpus tells no {by} of its trials. Choose one of: {', '.join(known)}.")
-    for name in (*found, UNKNOWN):
+    for name in (*sorted(found, key=lambda name: DURATIONS.get(name, 0.0)), UNKNOWN):
         part = (names == name) & ~everywhere
         if part.any():
-            yield str(name), part | everywhere
+            yield name, part | everywhere
 
 
 UNKNOWN = "unknown"
@@ -130,4 +130,8 @@ def _aligned(trials: Sequence[Trial], scores: ArrayLike | Mapping[str, float]) -
     values = np.asarray(scores, dtype=np.float64)
     if values.shape != (len(trials),):
         raise ConfigurationError(f"{len(trials)} trials have scores of shape {values.shape}. Give one for each trial.")
+    if failed := [trial.id for trial, value in zip(trials, values, strict=True) if np.isnan(value)]:
+        raise ConfigurationError(
+            f"{len(failed)} scores are not a number, such as that of {failed[0]}. Find out why scoring failed."
+        )
     return values

@@ -30,7 +30,7 @@ def segment_labels(path: Path | str) -> dict[str, NDArray[np.bool_]]:
     (bona fide).
     """
     try:
-        return {str(name): _labels(value) for name, value in _read_object(Path(path)).items()}
+        return {str(name): _labels(value) for name, value in _read_dict(Path(path)).items()}
     except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError) as error:
         raise CorpusError(
             f"{path} holds no segment labels: {error}. Take the file as PartialSpoof ships it."
@@ -83,8 +83,8 @@ def segment_eer(
 # Reading without running what a file says.
 
 
-def _read_object(path: Path) -> Any:
-    """The one object in a .npy file of an array without dimensions."""
+def _read_dict(path: Path) -> dict[Any, Any]:
+    """The dict in a .npy file of an array that has no dimensions and one element."""
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         shape, _, dtype = (
@@ -94,7 +94,12 @@ def _read_object(path: Path) -> Any:
         )
         if shape != () or dtype.kind != "O":
             raise ValueError(f"an array of {dtype} and shape {shape} instead of one dict")
-        return _LabelUnpickler(file).load().values()[0]
+        content = _LabelUnpickler(file).load()
+    if isinstance(content, _PickledArray) and content.shape == ():
+        (content,) = content.values()
+    if not isinstance(content, dict):
+        raise ValueError("its content is no dict")
+    return content
 
 
 def _labels(value: _PickledArray | list[Any]) -> NDArray[np.bool_]:
