@@ -97,9 +97,7 @@ def test_scores_that_do_not_match_the_trials_are_refused() -> None:
 def test_fields_that_are_not_there_are_refused_with_those_that_are() -> None:
     with pytest.raises(ConfigurationError, match=r'No breakdown is by "key"\. Choose one of: system, vocoder, codec, '):
         breakdown(TRIALS, SCORES, "key")
-    with pytest.raises(
-        ConfigurationError, match=r"tells no language .* Choose one of: system, codec, source, duration"
-    ):
+    with pytest.raises(ConfigurationError, match=r"tells no language .* Choose one of: system, codec, source, duration"):
         breakdown(TRIALS, SCORES, "language")
     with pytest.raises(ConfigurationError, match="tells no system"):
         breakdown([replace(trial, system=None) for trial in TRIALS], SCORES, "system")

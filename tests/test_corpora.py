@@ -278,9 +278,7 @@ def test_two_files_for_one_id_are_refused(tmp_path: Path) -> None:
 
 
 def test_layouts_that_cannot_be_told_are_refused_with_the_choices(tmp_path: Path) -> None:
-    with pytest.raises(
-        CorpusError, match=r"has no list of a known layout\. Name the layout, one of: asvspoof2019_la, "
-    ):
+    with pytest.raises(CorpusError, match=r"has no list of a known layout\. Name the layout, one of: asvspoof2019_la, "):
         read_corpus(tmp_path)
     with pytest.raises(CorpusError, match=r'no corpus layout "asvspoof"\. Choose one of: .*folders'):
         read_corpus(tmp_path, layout="asvspoof")

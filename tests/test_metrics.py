@@ -204,8 +204,7 @@ def test_error_rates_accept_at_the_threshold() -> None:
 def brute_min_adcf(target: Scores, nontarget: Scores, spoof: Scores, costs: tuple[float, float, float]) -> float:
     miss, nontarget_false_alarm, spoof_false_alarm = costs
     cost = min(
-        miss * a + nontarget_false_alarm * (1 - b) + spoof_false_alarm * (1 - c)
-        for a, b, c in points(target, nontarget, spoof)
+        miss * a + nontarget_false_alarm * (1 - b) + spoof_false_alarm * (1 - c) for a, b, c in points(target, nontarget, spoof)
     )
     return cost / min(miss, nontarget_false_alarm + spoof_false_alarm)
 
@@ -362,9 +361,7 @@ def test_what_two_systems_share_cancels_out() -> None:
 def test_intervals_that_cannot_be_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"3 bona fide trials have 2 speakers\. Give one for each"):
         interval(eer, [1, 2, 3], [0, 1], bonafide_speakers=["a", "b"])
-    with pytest.raises(
-        ConfigurationError, match="The 2 spoofed trials have one speaker, which tells nothing of others"
-    ):
+    with pytest.raises(ConfigurationError, match="The 2 spoofed trials have one speaker, which tells nothing of others"):
         interval(eer, [1, 2], [0, 1], spoof_speakers=["a", "a"])
     with pytest.raises(ConfigurationError, match="No interval has draws=0"):
         interval(eer, [1, 2], [0, 1], draws=0)

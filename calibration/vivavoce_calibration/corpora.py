@@ -395,8 +395,7 @@ def _layout(name: str) -> Layout:
 def _recognise(tree: _Tree) -> Layout:
     """The one layout that the lists under a folder belong to; without lists, folders named by label words."""
     owners = (
-        next((name for name, layout in LAYOUTS.items() if layout.subset_of(path) is not None), None)
-        for path in tree.lists
+        next((name for name, layout in LAYOUTS.items() if layout.subset_of(path) is not None), None) for path in tree.lists
     )
     found = sorted({name for name in owners if name})
     if not found and any(path.is_dir() and path.name.lower() in LABEL_WORDS for path in tree.root.iterdir()):

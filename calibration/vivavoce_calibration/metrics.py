@@ -118,9 +118,7 @@ def bayes_threshold(p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10
     return float(np.log(false_alarm / miss))
 
 
-def min_dcf(
-    bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0
-) -> float:
+def min_dcf(bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0) -> float:
     """The lowest normalised detection cost on `det_curve`, from 0 to 1: the primary metric of ASVspoof 5, track 1.
 
     The cost is c_miss (1 - p_spoof) FNR + c_fa p_spoof FPR, divided by that of the better of accepting and rejecting
@@ -132,9 +130,7 @@ def min_dcf(
     return float(np.min(miss * fnr + false_alarm * fpr) / min(miss, false_alarm))
 
 
-def act_dcf(
-    bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0
-) -> float:
+def act_dcf(bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0) -> float:
     """The normalised detection cost at `bayes_threshold`, 0 or more; meaningful for log-likelihood ratios only."""
     miss, false_alarm = _weights(p_spoof, c_miss, c_fa)
     rates = error_rates(bonafide, spoof, bayes_threshold(p_spoof, c_miss, c_fa))
@@ -323,9 +319,7 @@ def paired_interval(
         raise ConfigurationError("The two systems have different numbers of scores. Score the same trials with both.")
     one, other = _resampler(*scores), _resampler(*reference)
     clusters = _clusters(sizes, (bonafide_speakers, spoof_speakers))
-    return _percentiles(
-        lambda counts: metric(*one(counts)) - metric(*other(counts)), sizes, clusters, draws, level, seed
-    )
+    return _percentiles(lambda counts: metric(*one(counts)) - metric(*other(counts)), sizes, clusters, draws, level, seed)
 
 
 def _resampler(bonafide: ArrayLike, spoof: ArrayLike) -> Callable[[IntArray], tuple[FloatArray, FloatArray]]:

@@ -32,9 +32,7 @@ def segment_labels(path: Path | str) -> dict[str, NDArray[np.bool_]]:
     try:
         return {str(name): _labels(value) for name, value in _read_dict(Path(path)).items()}
     except (pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError) as error:
-        raise CorpusError(
-            f"{path} holds no segment labels: {error}. Take the file as PartialSpoof ships it."
-        ) from error
+        raise CorpusError(f"{path} holds no segment labels: {error}. Take the file as PartialSpoof ships it.") from error
 
 
 def segment_eer(
@@ -88,9 +86,7 @@ def _read_dict(path: Path) -> dict[Any, Any]:
     with path.open("rb") as file:
         version = np.lib.format.read_magic(file)
         shape, _, dtype = (
-            np.lib.format.read_array_header_1_0(file)
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0(file)
+            np.lib.format.read_array_header_1_0(file) if version == (1, 0) else np.lib.format.read_array_header_2_0(file)
         )
         if shape != () or dtype.kind != "O":
             raise ValueError(f"an array of {dtype} and shape {shape} instead of one dict")
