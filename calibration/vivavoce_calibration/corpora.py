@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from io import StringIO
 from pathlib import Path
 from typing import Literal
 
@@ -274,7 +275,7 @@ METADATA = {"utterance", "speaker", "stored", "kbps", "source", "language", "dur
 def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
     """The trials of all lists; where metadata.csv has a row for one, it tells what a list has no column for."""
     path = tree.root / "metadata.csv"
-    rows = csv.DictReader(path.read_text(encoding="utf-8").splitlines() if path.is_file() else [])
+    rows = csv.DictReader(StringIO(path.read_text(encoding="utf-8") if path.is_file() else ""))
     if lacking := METADATA - set(rows.fieldnames or METADATA):
         raise CorpusError(f"{path} has no column {', '.join(sorted(lacking))}. Add it, or take the file away.")
     metadata = {row["utterance"]: row for row in rows}
@@ -286,7 +287,7 @@ def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
                 codec=row["stored"] + row["kbps"].removeprefix("0"),
                 source=row["source"] or None,
                 language=row["language"] or None,
-                duration=float(row["duration_s"]),
+                duration=float(row["duration_s"]) if row["duration_s"] else None,
             )
         yield trial
 
