@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,9 @@ from transformers import Wav2Vec2Config, WavLMConfig, WhisperConfig
 
 from vivavoce.errors import ConfigurationError
 
+from .aasist import Aasist, AasistConfig
 from .frontends import Wav2Vec2FrontEnd, WhisperFrontEnd
+from .merging import Merge, MergeConfig
 from .nes2net import Nes2Net, Nes2NetConfig
 
 __all__ = ["Countermeasure", "load_countermeasure", "save_countermeasure"]
@@ -29,19 +30,23 @@ class Countermeasure(nn.Module):
     """A spoofing countermeasure: samples (batch, n) at 16 kHz in [-1, 1] to one score each, higher = more bona fide.
 
     The score is the last logit: with two logits they are (spoof, bona fide) and the official code reports the second alone.
+    Raises ConfigurationError for a back-end of more logits.
     """
 
-    def __init__(self, front_end: nn.Module, back_end: nn.Module, merge: nn.Module | None = None) -> None:
+    def __init__(
+        self, front_end: Wav2Vec2FrontEnd | WhisperFrontEnd, back_end: Nes2Net | Aasist, merge: Merge | None = None
+    ) -> None:
         super().__init__()
+        if back_end.config.logits not in (1, 2):
+            raise ConfigurationError(f"{back_end.config.logits} logits are no countermeasure's. Choose a back-end of 1 or 2.")
         self.front_end = front_end
         self.merge = merge
         self.back_end = back_end
 
     def features(self, samples: Tensor) -> Tensor:
         """What the back-end reads, (batch, frames, width)."""
-        if self.merge is None:
-            return cast(Tensor, self.front_end(samples))
-        return cast(Tensor, self.merge(self.front_end.states(samples)))
+        states = self.front_end.states(samples)
+        return states[-1] if self.merge is None else cast(Tensor, self.merge(states))
 
     def logits(self, samples: Tensor) -> Tensor:
         """(batch, 1) or (batch, 2)."""
@@ -51,50 +56,102 @@ class Countermeasure(nn.Module):
         """The score, (batch,)."""
         return self.logits(samples)[:, -1]
 
+    def truncate(self, layers: int) -> None:
+        """Cuts the encoder to its first `layers` layers; its final norm stays as the norm of the new output.
+
+        Raises ConfigurationError where there are fewer layers, or the merging cannot be cut.
+        """
+        if self.merge is not None and 1 <= layers < self.front_end.depth:
+            self.merge.truncate(layers)
+        self.front_end.truncate(layers)
+
 
 def save_countermeasure(model: Countermeasure, path: Path, *, provenance: Mapping[str, Any] | None = None) -> None:
     """Writes weights and shape to one safetensors file, under a temporary name first.
 
     `provenance` is any JSON object that says how the weights came to be; it is kept in the file's metadata.
     """
-    front_end = model.front_end
-    assert isinstance(front_end, Wav2Vec2FrontEnd | WhisperFrontEnd) and isinstance(model.back_end, Nes2Net)
-    shape = {"front_end": _describe(front_end), "back_end": asdict(model.back_end.config)}
-    metadata = {"format": FORMAT, "shape": json.dumps(shape), "provenance": json.dumps(dict(provenance or {}))}
+    metadata = {"format": FORMAT, "shape": json.dumps(_describe(model)), "provenance": json.dumps(dict(provenance or {}))}
     partial = path.with_name(path.name + ".part")
     save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial, metadata=metadata)
-    os.replace(partial, path)
+    partial.replace(path)
 
 
 def load_countermeasure(path: Path) -> tuple[Countermeasure, dict[str, Any]]:
     """The network in evaluation mode, and its provenance, from a file that `save_countermeasure` wrote.
 
-    Raises ConfigurationError where the file is of another kind; tensors that do not fit the shape are an error of torch.
+    Raises ConfigurationError where the file is of another kind, or its tensors do not fit its shape.
     """
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("format") != FORMAT:
             raise ConfigurationError(f"{path} is not a countermeasure of this library. Expected the format {FORMAT}.")
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    shape = json.loads(metadata["shape"])
-    back_end = shape["back_end"] | {"nest": tuple(shape["back_end"]["nest"])}
-    model = Countermeasure(_front_end(shape["front_end"]), Nes2Net(Nes2NetConfig(**back_end)))
-    model.load_state_dict(state, strict=True)
+    model = _build(json.loads(metadata["shape"]))
+    load_strictly(model, state, path)
     return model.eval(), json.loads(metadata["provenance"])
 
 
-def _describe(front_end: Wav2Vec2FrontEnd | WhisperFrontEnd) -> dict[str, Any]:
+def load_strictly(
+    model: nn.Module, state: Mapping[str, Tensor], source: Path, name: Callable[[str], str] = lambda key: key
+) -> None:
+    """Copies every tensor of `state` into the model, whose key k is called `name(k)` there.
+
+    Raises ConfigurationError, naming the tensors, where one is missing, left over, of another shape or not finite; the
+    model is then unchanged.
+    """
+    expected = {name(key): tensor for key, tensor in model.state_dict().items()}
+    common = expected.keys() & state.keys()
+    shapes = {key: (tuple(state[key].shape), tuple(expected[key].shape)) for key in common}
+    faults = {
+        "missing": sorted(expected.keys() - state.keys()),
+        "not of this network": sorted(state.keys() - expected.keys()),
+        "of another shape": sorted(f"{key} {a} for {b}" for key, (a, b) in shapes.items() if a != b),
+        "not finite": sorted(key for key in common if not state[key].isfinite().all()),
+    }
+    listed = [f"{len(keys)} {fault} ({_first(keys)})" for fault, keys in faults.items() if keys]
+    if listed:
+        raise ConfigurationError(
+            f"{source} does not hold the network that it seems to hold. Tensors: {'; '.join(listed)}. "
+            f"Give the complete checkpoint, with the options that it was trained with."
+        )
+    with torch.no_grad():
+        for key, tensor in expected.items():
+            tensor.copy_(state[key])
+
+
+def _first(keys: Sequence[str], count: int = 4) -> str:
+    return ", ".join(keys[:count]) + (", …" if len(keys) > count else "")
+
+
+def _describe(model: Countermeasure) -> dict[str, Any]:
+    """The shape of the network as a JSON object, from which `_build` makes it again."""
+    front_end, back_end = model.front_end, model.back_end
     if isinstance(front_end, WhisperFrontEnd):
-        return {"kind": "whisper", "config": front_end.encoder.config.to_diff_dict()}
-    kind = "wavlm" if isinstance(front_end.model.config, WavLMConfig) else "wav2vec2"
-    return {"kind": kind, "normalize": front_end.normalize, "config": front_end.model.config.to_diff_dict()}
+        encoder: dict[str, Any] = {"kind": "whisper", "config": front_end.encoder.config.to_diff_dict()}
+    else:
+        config = front_end.model.config
+        kind = "wavlm" if isinstance(config, WavLMConfig) else "wav2vec2"
+        encoder = {"kind": kind, "normalize": front_end.normalize, "config": config.to_diff_dict()}
+    head = asdict(back_end.config) | ({"kind": "aasist"} if isinstance(back_end, Aasist) else {})
+    merge = asdict(model.merge.config) if model.merge else None
+    return {"front_end": encoder, "merge": merge, "back_end": head}
 
 
-def _front_end(shape: Mapping[str, Any]) -> nn.Module:
-    if shape["kind"] == "whisper":
-        return WhisperFrontEnd(WhisperConfig(**shape["config"]))
-    config_type = WavLMConfig if shape["kind"] == "wavlm" else Wav2Vec2Config
-    return Wav2Vec2FrontEnd.from_config(config_type(**shape["config"]), normalize=shape["normalize"])
+def _build(shape: Mapping[str, Any]) -> Countermeasure:
+    encoder, head, merge = shape["front_end"], dict(shape["back_end"]), shape.get("merge")
+    front_end: Wav2Vec2FrontEnd | WhisperFrontEnd
+    if encoder["kind"] == "whisper":
+        front_end = WhisperFrontEnd(WhisperConfig(**encoder["config"]))
+    else:
+        config = (WavLMConfig if encoder["kind"] == "wavlm" else Wav2Vec2Config)(**encoder["config"])
+        front_end = Wav2Vec2FrontEnd.from_config(config, normalize=encoder["normalize"])
+    back_end: Nes2Net | Aasist
+    if head["kind"] == "aasist":
+        back_end = Aasist(AasistConfig(width=head["width"], logits=head["logits"]))
+    else:
+        back_end = Nes2Net(Nes2NetConfig(**head | {"nest": tuple(head["nest"])}))
+    return Countermeasure(front_end, back_end, Merge(MergeConfig(**merge)) if merge else None)
 
 
 def parameters(module: nn.Module) -> int:

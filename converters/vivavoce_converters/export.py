@@ -8,10 +8,11 @@ node each, so that runtimes may fuse them and quantizers leave them alone.
 from __future__ import annotations
 
 import copy
-import os
+import logging
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def export_onnx(
         # The weights first: a model file never stands without the weights it names.
         written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
         for file in written:
-            os.replace(file, path.parent / file.name)
+            file.replace(path.parent / file.name)
     files = tuple(path.parent / file.name for file in reversed(written))
     producer = f"{program.model.producer_name} {program.model.producer_version}"
     return ExportReport(difference, lengths, batches, opset, program.model.ir_version, producer, files)
@@ -106,8 +107,7 @@ def _for_inference(model: Countermeasure) -> Countermeasure:
 
 def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> torch.onnx.ONNXProgram:
     example = torch.zeros(2 if dynamic else 1, window)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with _quiet():
         try:
             program = torch.onnx.export(
                 model,
@@ -125,6 +125,22 @@ def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> tor
     program.model.ir_version = min(program.model.ir_version, IR_VERSION)
     _strip(program)
     return program
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences torch's notes on its own internals (deprecated calls, torchvision's absence, constants left unfolded)."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _strip(program: torch.onnx.ONNXProgram) -> None:

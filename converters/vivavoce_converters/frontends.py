@@ -6,19 +6,32 @@ may be taught by any of them. The encoders themselves are those of the transform
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import Wav2Vec2Config, Wav2Vec2Model, WavLMConfig, WavLMModel, WhisperConfig
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
+    WavLMConfig,
+    WavLMModel,
+    WhisperConfig,
+    WhisperModel,
+)
 from transformers.audio_utils import mel_filter_bank
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-__all__ = ["SAMPLE_RATE", "FrontEnd", "Wav2Vec2FrontEnd", "WhisperFrontEnd", "wav2vec2_config"]
+from vivavoce.errors import ConfigurationError
+
+__all__ = ["SAMPLE_RATE", "FrontEnd", "Wav2Vec2FrontEnd", "WhisperFrontEnd", "load_front_end", "wav2vec2_config"]
 
 SAMPLE_RATE = 16_000
 
@@ -63,7 +76,7 @@ class Wav2Vec2FrontEnd(nn.Module):
         # Eager attention is bit-identical to fairseq's and exports to plain MatMul and Softmax; sdpa differs by 2.6e-6.
         config._attn_implementation = "eager"
         model = WavLMModel(config) if isinstance(config, WavLMConfig) else Wav2Vec2Model(config)
-        return cls(model.eval(), normalize=normalize)
+        return cls(model, normalize=normalize).eval()
 
     def states(self, samples: Tensor) -> list[Tensor]:
         if self.normalize:
@@ -83,6 +96,12 @@ class Wav2Vec2FrontEnd(nn.Module):
     def forward(self, samples: Tensor) -> Tensor:
         return self.states(samples)[-1]
 
+    def truncate(self, layers: int) -> None:
+        """Keeps the first `layers` encoder layers; the final norm stays. Raises ConfigurationError for more than it has."""
+        _check_layers(layers, self.depth)
+        self.model.encoder.layers = self.model.encoder.layers[:layers]
+        self.depth = self.model.config.num_hidden_layers = layers
+
 
 def wav2vec2_config(
     *,
@@ -94,48 +113,55 @@ def wav2vec2_config(
     position_kernel: int = 128,
     position_groups: int = 16,
     dropout: float = 0.0,
-) -> Wav2Vec2Config:
+    conv_bias: bool = True,
+    relative_positions: tuple[int, int] | None = None,
+) -> Wav2Vec2Config | WavLMConfig:
     """The configuration of a wav2vec 2.0-shaped encoder with per-frame normalisation and the standard strides (320 samples).
 
     Layer norm per frame in the stem and pre-norm transformer layers: as in XLS-R, and what lets stem frames be cached in a
-    stream (the group norm of wav2vec2-base looks at the whole utterance).
+    stream (the group norm of wav2vec2-base looks at the whole utterance). `relative_positions`, the number of buckets and
+    the largest distance in frames, makes it WavLM's: attention with a gated relative position bias.
     """
-    return Wav2Vec2Config(
-        hidden_size=width,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        intermediate_size=ffn,
-        conv_dim=list(conv_channels),
-        conv_kernel=[10, 3, 3, 3, 3, 2, 2],
-        conv_stride=[5, 2, 2, 2, 2, 2, 2],
-        conv_bias=True,
-        feat_extract_norm="layer",
-        do_stable_layer_norm=True,
-        num_conv_pos_embeddings=position_kernel,
-        num_conv_pos_embedding_groups=position_groups,
-        hidden_dropout=dropout,
-        attention_dropout=dropout,
-        activation_dropout=0.0,
-        feat_proj_dropout=0.0,
-        layerdrop=0.0,
-        mask_time_prob=0.0,
-        mask_feature_prob=0.0,
-    )
+    common: dict[str, Any] = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": ffn,
+        "conv_dim": list(conv_channels),
+        "conv_kernel": [10, 3, 3, 3, 3, 2, 2],
+        "conv_stride": [5, 2, 2, 2, 2, 2, 2],
+        "conv_bias": conv_bias,
+        "feat_extract_norm": "layer",
+        "do_stable_layer_norm": True,
+        "num_conv_pos_embeddings": position_kernel,
+        "num_conv_pos_embedding_groups": position_groups,
+        "hidden_dropout": dropout,
+        "attention_dropout": dropout,
+        "activation_dropout": 0.0,
+        "feat_proj_dropout": 0.0,
+        "layerdrop": 0.0,
+        "mask_time_prob": 0.0,
+        "mask_feature_prob": 0.0,
+    }
+    if relative_positions is None:
+        return Wav2Vec2Config(**common)
+    buckets, distance = relative_positions
+    return WavLMConfig(**common, num_buckets=buckets, max_bucket_distance=distance)
 
 
 class LogMel(nn.Module):
-    """Whisper's log-mel spectrogram: samples (batch, n) to (batch, 80, n // 160), with the discrete Fourier transform as a
+    """Whisper's log-mel spectrogram: samples (batch, n) to (batch, mels, n // 160), with the discrete Fourier transform as a
     convolution so that it exports to any runtime (Radford et al. 2022, section 2.2)."""
 
-    FFT, HOP, MELS = 400, 160, 80
+    FFT, HOP = 400, 160
 
-    def __init__(self) -> None:
+    def __init__(self, mels: int = 80) -> None:
         super().__init__()
         time = np.arange(self.FFT)
         phase = 2 * np.pi * np.outer(np.arange(self.FFT // 2 + 1), time) / self.FFT
         window = 0.5 - 0.5 * np.cos(2 * np.pi * time / self.FFT)
         kernels = np.concatenate([np.cos(phase), np.sin(phase)]) * window
-        filters = mel_filter_bank(self.FFT // 2 + 1, self.MELS, 0.0, 8000.0, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
+        filters = mel_filter_bank(self.FFT // 2 + 1, mels, 0.0, 8000.0, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
         self.register_buffer("kernels", torch.tensor(kernels[:, None], dtype=torch.float32), persistent=False)
         self.register_buffer("filters", torch.tensor(filters.T[:, :, None], dtype=torch.float32), persistent=False)
         self.kernels: Tensor
@@ -160,10 +186,11 @@ class WhisperFrontEnd(nn.Module):
         super().__init__()
         config._attn_implementation = "eager"
         config.encoder_layers = layers or config.encoder_layers
-        self.encoder = WhisperEncoder(config).eval()
-        self.mel = LogMel()
+        self.encoder = WhisperEncoder(config)
+        self.mel = LogMel(config.num_mel_bins)
         self.width: int = config.d_model
         self.depth: int = config.encoder_layers
+        self.eval()
 
     @classmethod
     def from_file(cls, weights: Path, layers: int | None = None) -> WhisperFrontEnd:
@@ -176,6 +203,12 @@ class WhisperFrontEnd(nn.Module):
         kept = {k: v.float() for k, v in state.items() if not _beyond(k, front_end.depth)}
         front_end.encoder.load_state_dict(kept, strict=True)
         return front_end
+
+    def truncate(self, layers: int) -> None:
+        """Keeps the first `layers` encoder layers; the final norm stays. Raises ConfigurationError for more than it has."""
+        _check_layers(layers, self.depth)
+        self.encoder.layers = self.encoder.layers[:layers]
+        self.depth = self.encoder.config.encoder_layers = layers
 
     def states(self, samples: Tensor) -> list[Tensor]:
         encoder = self.encoder
@@ -204,6 +237,60 @@ def whisper_config(state: Mapping[str, Tensor], depth: int) -> WhisperConfig:
         encoder_layerdrop=0.0,
         dropout=0.0,
     )
+
+
+PRETRAINED = {"wav2vec2": Wav2Vec2Model, "wavlm": WavLMModel, "whisper": WhisperModel}
+
+
+def load_front_end(
+    source: str | Path, *, layers: int | None = None, normalize: bool | None = None
+) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
+    """A pre-trained encoder from a folder in transformers' layout, or by an id of the Hugging Face hub ("owner/name").
+
+    wav2vec 2.0 and XLS-R, WavLM and Whisper are read, from safetensors only. A folder is never looked up on the network; an
+    id may be downloaded. `layers` keeps the first layers; `normalize` overrides the preprocessor's `do_normalize` (for
+    wav2vec 2.0 and WavLM). Raises ConfigurationError where nothing can be loaded, or a tensor is missing.
+    """
+    name, local = str(source), Path(source).is_dir()
+    if not local and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        raise ConfigurationError(f"There is no folder {name}. Give a transformers folder, or a hub id such as owner/name.")
+    try:
+        kind = AutoConfig.from_pretrained(name, local_files_only=local).model_type
+        if kind not in PRETRAINED:
+            raise ConfigurationError(f"{name} is a {kind} model. Choose one of: {', '.join(PRETRAINED)}.")
+        model, loading = PRETRAINED[kind].from_pretrained(
+            name, use_safetensors=True, attn_implementation="eager", local_files_only=local, output_loading_info=True
+        )
+    except (OSError, SafetensorError) as error:
+        raise ConfigurationError(f"{name} cannot be loaded from safetensors. The cause: {error}") from error
+    if missing := sorted(key for key in loading["missing_keys"] if not key.endswith("masked_spec_embed")):
+        raise ConfigurationError(f"{name} lacks {len(missing)} tensors ({missing[0]}, …). Give the complete model.")
+    if normalize is None:
+        normalize = kind != "whisper" and _preprocessor_normalizes(name, local)
+    front_end = _wrap(model.float(), normalize)
+    if layers is not None:
+        front_end.truncate(layers)
+    return front_end
+
+
+def _check_layers(layers: int, depth: int) -> None:
+    if not 1 <= layers <= depth:
+        raise ConfigurationError(f"{layers} layers cannot be kept of an encoder of {depth}. Choose 1 to {depth}.")
+
+
+def _wrap(model: Any, normalize: bool) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
+    if not isinstance(model, WhisperModel):
+        return Wav2Vec2FrontEnd(model, normalize=normalize).eval()
+    front_end = WhisperFrontEnd(model.config)
+    front_end.encoder.load_state_dict(model.encoder.state_dict(), strict=True)
+    return front_end
+
+
+def _preprocessor_normalizes(name: str, local: bool) -> bool:
+    try:
+        return bool(Wav2Vec2FeatureExtractor.from_pretrained(name, local_files_only=local).do_normalize)
+    except OSError:  # no preprocessor_config.json: raw samples
+        return False
 
 
 def _beyond(key: str, depth: int) -> bool:

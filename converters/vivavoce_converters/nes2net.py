@@ -33,7 +33,7 @@ class Nes2NetConfig:
     nest: tuple[int, int] = (8, 8)
     dilation: int = 1
     se_ratio: int = 1
-    logits: Literal[1, 2] = 1
+    logits: int = 1
 
     def __post_init__(self) -> None:
         outer, inner = self.nest
@@ -58,7 +58,8 @@ class SqueezeExcitation(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate = self.squeeze(x.mean(dim=2, keepdim=True)).relu()
-        return x * self.excite(gate).sigmoid()
+        scaled: Tensor = x * self.excite(gate).sigmoid()
+        return scaled
 
 
 class AdditiveNest(nn.Module):
@@ -74,7 +75,7 @@ class AdditiveNest(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(self.split) for _ in range(splits - 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        *splits, last = x.split(self.split, dim=1)
+        *splits, last = torch.split(x, self.split, dim=1)
         outputs: list[Tensor] = []
         for split, conv, norm in zip(splits, self.convs, self.norms, strict=True):
             running = split if not outputs else outputs[-1] + split
@@ -93,21 +94,20 @@ class WeightedNest(nn.Module):
         super().__init__()
         self.split = width // splits
         self.convs = nn.ModuleList(
-            nn.Conv2d(self.split, self.split, (3, 1), dilation=(dilation, 1), padding=(dilation, 0))
-            for _ in range(splits - 1)
+            nn.Conv2d(self.split, self.split, (3, 1), dilation=(dilation, 1), padding=(dilation, 0)) for _ in range(splits - 1)
         )
         self.activation = _activation(activation)
         self.norms = nn.ModuleList(nn.BatchNorm2d(self.split) for _ in range(splits - 1))
         self.column_weights = nn.ParameterList(torch.full((1, 1, 1, i + 2), 1 / (i + 2)) for i in range(splits - 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        *splits, last = x.split(self.split, dim=1)
-        columns = last.unsqueeze(-1)
+        *splits, last = torch.split(x.unsqueeze(-1), self.split, dim=1)
+        columns = last
         outputs = []
         for split, conv, norm, weights in zip(splits, self.convs, self.norms, self.column_weights, strict=True):
-            columns = norm(self.activation(conv(torch.cat([columns, split.unsqueeze(-1)], dim=-1))))
+            columns = norm(self.activation(conv(torch.cat([columns, split], dim=-1))))
             outputs.append((columns * weights).sum(dim=-1))
-        return torch.cat([*outputs, last], dim=1)
+        return torch.cat([*outputs, last.squeeze(-1)], dim=1)
 
 
 class Res2Block(nn.Module):
@@ -127,7 +127,8 @@ class Res2Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.norm_in(self.activation(self.conv_in(x)))
         y = self.norm_out(self.activation(self.conv_out(self.nest(y))))
-        return self.excitation(y) + x
+        residual: Tensor = self.excitation(y) + x
+        return residual
 
 
 class AttentiveStatistics(nn.Module):
@@ -140,9 +141,10 @@ class AttentiveStatistics(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         weights = self.linear2(self.linear1(x).tanh()).softmax(dim=2)
-        mean = (weights * x).sum(dim=2)
-        variance = (weights * x * x).sum(dim=2) - mean * mean
-        return torch.cat([mean, variance.clamp(min=1e-7).sqrt()], dim=1)
+        mean = (weights * x).sum(dim=2, keepdim=True)
+        # Centred: the difference of two sums leaves rounding noise in channels that hardly vary, and the root enlarges it.
+        variance = (weights * (x - mean).square()).sum(dim=2)
+        return torch.cat([mean.squeeze(2), variance.clamp(min=1e-10).sqrt()], dim=1)
 
 
 class Nes2Net(nn.Module):
@@ -162,7 +164,7 @@ class Nes2Net(nn.Module):
 
     def frames(self, features: Tensor) -> Tensor:
         """Frame-level activations before pooling, (batch, width, frames)."""
-        *splits, last = features.split(self.split, dim=1)
+        *splits, last = torch.split(features, self.split, dim=1)
         outputs: list[Tensor] = []
         for split, block, norm in zip(splits, self.blocks, self.norms, strict=True):
             running = split if not outputs else outputs[-1] + split

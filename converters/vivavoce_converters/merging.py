@@ -1,0 +1,109 @@
+"""Merging: one frame feature from all the hidden states of an encoder. States are (batch, frames, width) each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vivavoce.errors import ConfigurationError
+
+__all__ = ["Merge", "MergeConfig"]
+
+
+@dataclass(frozen=True)
+class MergeConfig:
+    """`states` is the encoder's depth + 1; `bottleneck` and `width` are read by the kinds that learn such layers."""
+
+    kind: Literal["weighted-sum", "sea", "attm"]
+    states: int
+    width: int = 0
+    bottleneck: int = 0
+
+
+class WeightedSum(nn.Module):
+    """One learned weight for each state, softmax-normalised (Yang et al., "SUPERB", Interspeech 2021, arXiv 2105.01051)."""
+
+    def __init__(self, config: MergeConfig) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(config.states))
+
+    def forward(self, states: Tensor) -> Tensor:
+        return (states * self.weights.softmax(dim=0)[:, None, None]).sum(dim=1)
+
+    def keep(self, states: list[int]) -> None:
+        self.weights = nn.Parameter(self.weights[states])
+
+
+class SqueezeExcitationAggregation(nn.Module):
+    """SEA: the sum of the states, each under a gate computed from all their means over time and width (Guragain et al.,
+    "Speech Foundation Model Ensembles for the CtrSVDD Challenge 2024", SLT 2024, arXiv 2409.02302)."""
+
+    def __init__(self, config: MergeConfig) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(config.states, config.bottleneck, bias=False)
+        self.excite = nn.Linear(config.bottleneck, config.states, bias=False)
+
+    def forward(self, states: Tensor) -> Tensor:
+        gates = self.excite(self.squeeze(states.mean(dim=(2, 3))).relu()).sigmoid()
+        merged: Tensor = (states * gates[:, :, None, None]).sum(dim=1)
+        return merged
+
+    def keep(self, states: list[int]) -> None:
+        self.squeeze.weight = nn.Parameter(self.squeeze.weight[:, states])
+        self.excite.weight = nn.Parameter(self.excite.weight[states])
+
+
+class AttentiveMerging(nn.Module):
+    """AttM: gates for the states from a learned view of their means over time, then one projection of all of them (Pan et
+    al., "Attentive Merging of Hidden Embeddings", Interspeech 2024, arXiv 2406.10283)."""
+
+    def __init__(self, config: MergeConfig) -> None:
+        super().__init__()
+        self.view = nn.Parameter(torch.randn(config.width, 1) / config.width**0.5)
+        self.squeeze = nn.Parameter(torch.randn(config.states, config.bottleneck) / config.states**0.5)
+        self.excite = nn.Parameter(torch.randn(config.bottleneck, config.states) / config.bottleneck**0.5)
+        self.projection = nn.Linear(config.width * config.states, config.width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        seen = F.silu(states.mean(dim=2) @ self.view).squeeze(2)
+        gates = (F.silu(seen @ self.squeeze) @ self.excite).sigmoid()
+        # The projection reads the channels of one frame with the state as the fastest index.
+        gated = (states * gates[:, :, None, None]).permute(0, 2, 3, 1)
+        merged: Tensor = self.projection(gated.flatten(2))
+        return merged
+
+    def keep(self, states: list[int]) -> None:
+        raise ConfigurationError(
+            "Attentive merging projects all layers at once, so its encoder cannot be cut. "
+            "Keep all layers, or take a network that merges by weighted sum or SEA or reads the last layer."
+        )
+
+
+Rule = WeightedSum | SqueezeExcitationAggregation | AttentiveMerging
+KINDS: dict[str, type[Rule]] = {"weighted-sum": WeightedSum, "sea": SqueezeExcitationAggregation, "attm": AttentiveMerging}
+
+
+class Merge(nn.Module):
+    """All hidden states, (batch, frames, width) each, to one of that shape, by the rule that the configuration names."""
+
+    def __init__(self, config: MergeConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.rule: Rule = KINDS[config.kind](config)
+
+    def forward(self, states: Sequence[Tensor]) -> Tensor:
+        return cast(Tensor, self.rule(torch.stack(tuple(states), dim=1)))
+
+    def truncate(self, layers: int) -> None:
+        """Fits the rule to an encoder cut to its first `layers` layers.
+
+        The inputs of those layers keep their weights. The output keeps that of the whole encoder's output, because both
+        come from the encoder's final norm. Raises ConfigurationError for attentive merging, which cannot be cut.
+        """
+        self.rule.keep([*range(layers), self.config.states - 1])
+        self.config = replace(self.config, states=layers + 1)
