@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from .errors import AudioError
 
 __all__ = [
+    "AUDIO_SUFFIXES",
     "RATES",
     "Audio",
+    "Blocks",
     "Resampler",
     "Samples",
     "Source",
@@ -33,6 +35,11 @@ __all__ = [
 
 Samples: TypeAlias = NDArray[np.float32]
 Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | tuple[NDArray[Any], int]"
+
+AUDIO_SUFFIXES = frozenset(
+    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
+)
+"""How the names of files end that are looked for in folders; a file that is named itself may end as it likes."""
 
 RATES = (8_000, 192_000)
 MAX_CHANNELS = 64
@@ -55,15 +62,14 @@ def open_audio(source: Source) -> Iterator[Audio]:
     Raises AudioError, also while blocks are read, for what cannot be decoded and for a file that ends before its header says.
     """
     if isinstance(source, tuple):
-        yield _from_array(*source)
+        yield _from_array(source)
         return
     name, opened = _open(source)
     try:
         with soundfile.SoundFile(opened) as file:
             check_format(name, file.channels, file.samplerate)
             _check_complete(name, file.extra_info)
-            blocks = file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True)
-            yield Audio(file.samplerate, file.channels, blocks)
+            yield Audio(file.samplerate, file.channels, _decode(name, file))
     except soundfile.LibsndfileError as error:
         raise AudioError(
             f"{name} cannot be decoded: {error.error_string.rstrip('.')}. "
@@ -82,7 +88,8 @@ def load(source: Source, sample_rate: int) -> Samples:
 def as_float(array: NDArray[Any]) -> Samples:
     """float32 with full scale = 1. Raises AudioError for types other than float32, float64, int16 and int32."""
     if array.dtype in (np.float32, np.float64):
-        return array.astype(np.float32, copy=False)
+        with np.errstate(over="ignore"):  # Beyond float32's range is infinite, and reported as such later.
+            return array.astype(np.float32, copy=False)
     if array.dtype in (np.int16, np.int32):
         return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
     raise AudioError(f"Samples of type {array.dtype} are not supported. Give float32, float64, int16 or int32.")
@@ -90,7 +97,31 @@ def as_float(array: NDArray[Any]) -> Samples:
 
 def to_mono(samples: Samples) -> Samples:
     """The mean of the channels, (n,), from (n,) or (n, channels)."""
-    return samples if samples.ndim == 1 else samples.mean(axis=1, dtype=np.float32)
+    if samples.ndim == 1 or samples.shape[1] == 1:
+        return samples.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        # Contiguous, for the order of a sum decides its last bit.
+        return np.ascontiguousarray(samples).mean(axis=1, dtype=np.float32)
+
+
+class Blocks:
+    """Cuts a mono signal that arrives in pieces of any length into blocks of `size` samples."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._rest = np.zeros(0, np.float32)
+
+    def feed(self, samples: Samples) -> Iterator[Samples]:
+        """The blocks that became complete, possibly none."""
+        signal = np.concatenate([self._rest, samples])
+        whole = len(signal) // self._size * self._size
+        self._rest = signal[whole:].copy()
+        return iter(signal[:whole].reshape(-1, self._size))
+
+    def finish(self) -> Samples:
+        """The rest, shorter than a block, once the signal is over."""
+        rest, self._rest = self._rest, np.zeros(0, np.float32)
+        return rest
 
 
 class Resampler:
@@ -127,8 +158,20 @@ def _open(source: Any) -> tuple[str, Any]:
     )
 
 
-def _from_array(samples: NDArray[Any], rate: int) -> Audio:
-    array = np.asarray(samples)
+def _decode(name: str, file: soundfile.SoundFile) -> Iterator[Samples]:
+    """The file in blocks. Raises AudioError where there are fewer samples than a lossless file's header announces."""
+    decoded = 0
+    for block in file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True):
+        decoded += len(block)
+        yield block
+    if file.format == "FLAC" and decoded < file.frames:
+        raise _cut_off(name, decoded / file.frames)
+
+
+def _from_array(source: tuple[Any, ...]) -> Audio:
+    if len(source) != 2:
+        raise AudioError(f"A tuple of {len(source)} is not an audio source. Give (samples, sample_rate).")
+    array, rate = np.asarray(source[0]), source[1]
     if array.ndim not in (1, 2):
         raise AudioError(f"An array of shape {array.shape} is not audio. Give (samples,) or (samples, channels).")
     columns = as_float(array).reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
@@ -140,6 +183,8 @@ def _from_array(samples: NDArray[Any], rate: int) -> Audio:
 def check_format(name: str, channels: int, rate: int) -> None:
     """Raises AudioError where a rate or a number of channels is out of range."""
     low, high = RATES
+    if not isinstance(rate, int | np.integer) or isinstance(rate, bool):
+        raise AudioError(f"{name} has a sample rate of {rate!r}. Give it in hertz, as an integer from {low} to {high}.")
     if not low <= rate <= high:
         raise AudioError(f"{name} has a sample rate of {rate} Hz. Rates from {low} to {high} Hz are supported; resample it.")
     if not 1 <= channels <= MAX_CHANNELS:
@@ -156,5 +201,8 @@ def _check_complete(name: str, log: str) -> None:
     """Refuses a WAV that was cut off, which libsndfile reads without a word other than in its log."""
     cut = re.search(r"^\s*data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
     if cut and UNKNOWN_LENGTH > int(cut[1]) > int(cut[2]):
-        share = int(cut[2]) / int(cut[1])
-        raise AudioError(f"{name} is cut off: {share:.0%} of the audio that its header announces is there. Copy it again.")
+        raise _cut_off(name, int(cut[2]) / int(cut[1]))
+
+
+def _cut_off(name: str, share: float) -> AudioError:
+    return AudioError(f"{name} is cut off: {share:.0%} of the audio that its header announces is there. Copy it again.")

@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from .errors import BundleError
+from .errors import BundleError, ConfigurationError
 
 __all__ = [
     "FORMAT",
+    "MANIFEST",
     "AudioContract",
     "Bundle",
     "Calibration",
@@ -67,6 +68,8 @@ class AudioContract(_Strict):
     hop: int = Field(gt=0)
     minimum_speech: float = Field(default=1.0, gt=0)
     """Seconds of speech below which a recording is undecided."""
+    first_verdict: float = Field(default=2.0, gt=0)
+    """Seconds of speech before a stream gives its first verdict on a speaker."""
     normalization: Literal["none", "layer"] = "none"
     """What the engine does to each window itself: "layer" subtracts its mean and divides by its standard deviation."""
     score: str = "logits[:, 0]"
@@ -207,12 +210,12 @@ class Bundle:
         return {**engines, manifest.self_test.file: manifest.self_test.sha256, **manifest.documents}
 
     def operating_point(self, name: str) -> OperatingPoint:
-        """The operating point of that name. Raises BundleError, listing the names."""
+        """The operating point of that name. Raises ConfigurationError, listing the names."""
         for point in self.manifest.operating_points:
             if point.name == name:
                 return point
         names = ", ".join(point.name for point in self.manifest.operating_points)
-        raise BundleError(f'The bundle "{self.manifest.name}" has no operating point "{name}". Choose {names}, or a number.')
+        raise ConfigurationError(f'The bundle "{self.manifest.name}" has no operating point "{name}". Choose {names}, or a number.')
 
 
 def default_bundle() -> Path:

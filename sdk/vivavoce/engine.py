@@ -14,7 +14,7 @@ from .errors import BundleError, ConfigurationError, needs_extra
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["DEVICES", "Engine", "OnnxEngine", "open_engine"]
+__all__ = ["DEVICES", "Engine", "OnnxEngine", "load_engine", "open_engine"]
 
 DEVICES = ("auto", "cpu")
 
@@ -84,6 +84,13 @@ def open_engine(
     if not engines:
         choices = ", ".join(f"{e.kind} {e.precision}" for e in bundle.manifest.engines)
         raise ConfigurationError(f"The bundle has no ONNX engine of precision {precision}. It holds: {choices}.")
-    chosen = engines[0]
-    content = bundle.read(chosen.file, chosen.sha256)
-    return OnnxEngine(content, chosen, threads=threads, session_options=session_options)
+    return load_engine(bundle, engines[0], threads=threads, session_options=session_options)
+
+
+def load_engine(
+    bundle: Bundle, file: EngineFile, *, threads: int = 1, session_options: onnxruntime.SessionOptions | None = None
+) -> Engine:
+    """The engine in one of the bundle's files, checked against the manifest. Raises as `open_engine`."""
+    if file.kind != "onnx":
+        raise ConfigurationError(f"{file.file} is a {file.kind} engine. This version opens: onnx.")
+    return OnnxEngine(bundle.read(file.file, file.sha256), file, threads=threads, session_options=session_options)
