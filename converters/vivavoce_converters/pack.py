@@ -1,49 +1,22 @@
-"""Packing: engines, contract and evidence become a bundle, complete or not at all."""
+"""What the packing of a new bundle needs: a self test, from an engine's own scores on a reference signal."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from vivavoce.bundle import AudioContract, Bundle, EngineFile, Manifest, SelfTest, sha256
+from vivavoce.bundle import AudioContract, EngineFile, SelfTest, sha256
 from vivavoce.engine import OnnxEngine
-from vivavoce.errors import ConfigurationError
+from vivavoce.packing import write_bundle
 
 __all__ = ["reference_signal", "self_test", "write_bundle"]
 
 SELF_TEST_FILE = "self-test.flac"
 WINDOWS = 2
-
-
-def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-    """Writes `manifest` and every file that it lists to `folder`, which must not exist, and opens the bundle.
-
-    The directory appears under its name only when it is complete and every checksum holds. Raises ConfigurationError where
-    it exists already or a listed file is not given, BundleError where a file is not what the manifest says.
-    """
-    if folder.exists():
-        raise ConfigurationError(f"{folder} exists. Choose a new directory; a bundle is never written over.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        (partial / "manifest.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for name, content in files.items():
-            (partial / name).write_bytes(content)
-        bundle = Bundle(partial)
-        for name, digest in bundle.listed().items():
-            bundle.read(name, digest)
-        partial.chmod(0o755)
-        partial.rename(folder)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    return Bundle(folder)
 
 
 def self_test(content: bytes, file: EngineFile, audio: AudioContract, *, tolerance: float) -> tuple[SelfTest, bytes]:

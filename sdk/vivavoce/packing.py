@@ -1,0 +1,38 @@
+"""Packing: a manifest and its files become a bundle, complete or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from .bundle import MANIFEST, Bundle, Manifest
+from .errors import ConfigurationError
+
+__all__ = ["write_bundle"]
+
+
+def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+    """Writes `manifest` and every file that it lists to `folder`, which must not exist, and opens the bundle.
+
+    The directory appears under its name only when it is complete and every checksum holds. Raises ConfigurationError where
+    it exists already or a listed file is not given, BundleError where a file is not what the manifest says.
+    """
+    if folder.exists():
+        raise ConfigurationError(f"{folder} exists. Choose a new directory; a bundle is never written over.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    try:
+        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        for name, content in files.items():
+            (partial / name).write_bytes(content)
+        bundle = Bundle(partial)
+        for name, digest in bundle.listed().items():
+            bundle.read(name, digest)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    return Bundle(folder)
