@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .detector import Detector
 from .errors import AudioError, BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError
-from .result import Result, Segment
+from .policy import Policy
+from .result import Event, Result, Segment
 from .stream import Stream
 
 __all__ = [
@@ -13,7 +14,9 @@ __all__ = [
     "ConfigurationError",
     "Detector",
     "DeviceError",
+    "Event",
     "MissingExtra",
+    "Policy",
     "Result",
     "Segment",
     "Stream",

@@ -101,7 +101,8 @@ def to_mono(samples: Samples) -> Samples:
         return samples.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         # Contiguous, for the order of a sum decides its last bit.
-        return np.ascontiguousarray(samples).mean(axis=1, dtype=np.float32)
+        mono: Samples = np.ascontiguousarray(samples).mean(axis=1, dtype=np.float32)
+        return mono
 
 
 class Blocks:

@@ -215,7 +215,9 @@ class Bundle:
             if point.name == name:
                 return point
         names = ", ".join(point.name for point in self.manifest.operating_points)
-        raise ConfigurationError(f'The bundle "{self.manifest.name}" has no operating point "{name}". Choose {names}, or a number.')
+        raise ConfigurationError(
+            f'The bundle "{self.manifest.name}" has no operating point "{name}". Choose {names}, or a number.'
+        )
 
 
 def default_bundle() -> Path:

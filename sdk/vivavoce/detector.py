@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
-from .audio import Samples, Source, open_audio
+from .audio import Source, open_audio
 from .bundle import Bundle, default_bundle
 from .engine import open_engine
 from .errors import ConfigurationError
-from .result import Result, Verdict
-from .stream import Findings, Stream
+from .follower import Follower
+from .judge import Judge
+from .policy import Policy, alarm_threshold
+from .result import Event, Result
+from .sources import AsyncChunkSource, AudioSource
+from .speech import OpenGate, SpeechGate
+from .stream import Stream
+from .watch import Watch
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -46,83 +53,89 @@ class Detector:
             raise ConfigurationError(f"threads={threads} is not possible. Give 1 or more.")
         self.bundle = Bundle(default_bundle() if bundle is None else bundle)
         self.threshold = self._threshold(operating_point)
-        self._speech_gate = speech_gate
-        self._calibration = self.bundle.manifest.calibration
+        self._gate = SpeechGate if speech_gate else OpenGate
         self.engine = open_engine(
             self.bundle, device=device, threads=threads, precision=precision, session_options=session_options
         )
+        self._judge = Judge(self.engine, self.bundle.manifest, self.threshold)
 
     def detect(self, source: Source) -> Result:
         """The verdict on one recording: a path, encoded bytes, a binary file object, or (samples, sample_rate) with samples
         (n,) or (n, channels) of float32, float64, int16 or int32.
 
-        Audio that cannot be judged (too short, no speech, silent, clipped, not finite, empty) gives an "undecided" result with
-        the reason. Raises AudioError for what is not audio, or not whole.
+        Audio that cannot be judged gives an "undecided" result with the reason. Raises AudioError for what is not audio, or not
+        whole.
         """
         with open_audio(source) as audio:
-            stream = self.stream(sample_rate=audio.rate, channels=audio.channels)
+            stream = self._open(audio.rate, audio.channels, None)
             for block in audio.blocks:
                 stream.feed(block)
         return stream.finish()
 
-    def stream(self, *, sample_rate: int, channels: int = 1) -> Stream:
-        """A new stream for audio at `sample_rate` (8,000 to 192,000 Hz). Streams are cheap and independent of each other."""
-        return Stream(
-            self._score,
-            self._conclude,
-            self.bundle.manifest.audio,
-            sample_rate=sample_rate,
-            channels=channels,
-            gated=self._speech_gate,
-        )
+    def stream(self, *, sample_rate: int, channels: int = 1, policy: Policy | None = None) -> Stream:
+        """A new stream for audio at `sample_rate` (8,000 to 192,000 Hz). Streams are cheap and independent of each other.
+
+        The policy decides about events only: `finish` gives what `detect` would, except that samples that are not finite, which
+        make a recording undecided, are silence to a stream. Raises ConfigurationError for a policy that the bundle's counts
+        cannot support.
+        """
+        return self._open(sample_rate, channels, policy or Policy())
+
+    def listen(self, source: AudioSource, *, policy: Policy | None = None) -> Iterator[Event]:
+        """The events of a source, as they happen; the last is "finished" and carries the result.
+
+        Opens the source where it is not open, and closes it in the end. Raises DeviceError or AudioError as the source does.
+        """
+        with source:
+            stream = self.stream(sample_rate=source.sample_rate, channels=source.channels, policy=policy)
+            for chunk in source:
+                yield from stream.feed(chunk)
+        yield _finished(stream.finish())
+
+    async def alisten(self, source: AudioSource | AsyncChunkSource, *, policy: Policy | None = None) -> AsyncIterator[Event]:
+        """As `listen`, for asyncio: reading and inference happen in a thread, and the event loop goes on."""
+        import asyncio  # A fifth of the time that importing vivavoce would take.
+
+        if isinstance(source, AsyncChunkSource):
+            stream = self.stream(sample_rate=source.sample_rate, channels=source.channels, policy=policy)
+            async for chunk in source:
+                for event in await asyncio.to_thread(stream.feed, chunk):
+                    yield event
+            yield _finished(await asyncio.to_thread(stream.finish))
+            return
+        events = self.listen(source, policy=policy)
+        try:
+            while (next_event := await asyncio.to_thread(next, events, None)) is not None:
+                yield next_event
+        finally:
+            source.close()
+
+    def _open(self, sample_rate: int, channels: int, policy: Policy | None) -> Stream:
+        manifest = self.bundle.manifest
+        alarm_below = alarm_threshold(policy, manifest, self.threshold) if policy else self.threshold
+
+        def follow() -> Follower:
+            watch = Watch(policy, self._judge, alarm_below) if policy else None
+            return Follower(self._judge, sample_rate, self._gate(), watch)
+
+        return Stream(follow, sample_rate=sample_rate, channels=channels)
 
     def _threshold(self, operating_point: str | float | None) -> float:
         if isinstance(operating_point, int | float) and not isinstance(operating_point, bool):
             if not math.isfinite(operating_point):
                 raise ConfigurationError(f"A threshold of {operating_point} decides nothing. Give a finite number.")
             return float(operating_point)
-        name = operating_point or self.bundle.manifest.default_operating_point
-        return self.bundle.operating_point(str(name)).threshold
-
-    def _score(self, window: Samples) -> float:
-        """The log-likelihood ratio of one window (n,), or the raw score where the bundle has no calibration."""
-        (raw,) = self.engine.score(window[None])
-        calibration = self._calibration
-        return calibration.scale * float(raw) + calibration.offset if calibration else float(raw)
-
-    def _conclude(self, found: Findings) -> Result:
-        reason = self._reason(found)
-        score = found.score if reason is None else None
-        verdict: Verdict = "undecided"
-        if score is not None:
-            verdict = "bonafide" if score >= self.threshold else "spoof"
-        return Result(
-            verdict=verdict,
-            score=score,
-            probability=self._probability(score),
-            threshold=self.threshold,
-            reason=reason,
-            duration=found.duration,
-            speech=found.speech,
-            segments=found.segments if reason is None else (),
-        )
-
-    def _probability(self, score: float | None) -> float | None:
-        if score is None or self._calibration is None:
-            return None
-        prior = self._calibration.prior
-        return _sigmoid(score + math.log(prior / (1 - prior)))
-
-    def _reason(self, found: Findings) -> str | None:
-        needed = self.bundle.manifest.audio.minimum_speech
-        if found.problem:
-            return found.problem
-        if found.duration < needed:
-            return "too short"
-        if found.speech == 0:
-            return "no speech"
-        return "too little speech" if found.speech < needed or found.score is None else None
+        name = self.bundle.manifest.default_operating_point if operating_point is None else str(operating_point)
+        return self.bundle.operating_point(name).threshold
 
 
-def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-x)) if x >= 0 else math.exp(x) / (1 + math.exp(x))
+def _finished(result: Result) -> Event:
+    return Event(
+        "finished",
+        0.0,
+        result.duration,
+        verdict=result.verdict,
+        score=result.score,
+        probability=result.probability,
+        result=result,
+    )

@@ -1,0 +1,176 @@
+"""Sources: where a stream's audio comes from. A file, a pipe and an app's own chunks are here; microphone.py is another."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .audio import Audio, Source, check_format, open_audio
+from .errors import ConfigurationError
+
+__all__ = ["AsyncChunkSource", "AudioSource", "ChunkSource", "FileSource", "Lost", "PcmSource"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A hole in a signal: `frames` samples of each channel that never arrived. `kind` is that of the event it becomes."""
+
+    frames: int
+    kind: Literal["gap", "overflow", "device-lost", "device-back"] = "gap"
+
+    def __post_init__(self) -> None:
+        if self.frames < 0:
+            raise ConfigurationError(f"A gap of {self.frames} frames is not possible. Give 0 or more.")
+
+
+class AudioSource(Protocol):
+    """Anything that `Detector.listen` can follow, once. `sample_rate` and `channels` are known from `__enter__` on, which does
+    nothing to a source that is open. Iterating gives samples as `Stream.feed` takes them, and `Lost` where some are missing,
+    until the source is over, or closed by whichever thread."""
+
+    @property
+    def sample_rate(self) -> int: ...
+    @property
+    def channels(self) -> int: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __iter__(self) -> Iterator[NDArray[Any] | Lost]: ...
+    def close(self) -> None: ...
+
+
+class _Closable:
+    def __init__(self) -> None:
+        self._closed = threading.Event()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the iteration, from any thread."""
+        self._closed.set()
+
+
+class ChunkSource(_Closable):
+    """An app's own chunks: arrays as `Stream.feed` takes them, and `Lost` where some are missing."""
+
+    def __init__(self, chunks: Iterable[NDArray[Any] | Lost], sample_rate: int, channels: int = 1) -> None:
+        super().__init__()
+        check_format("The source", channels, sample_rate)
+        self.sample_rate, self.channels = sample_rate, channels
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[NDArray[Any] | Lost]:
+        for chunk in self._chunks:
+            if self._closed.is_set():
+                return
+            yield chunk
+
+
+class AsyncChunkSource(_Closable):
+    """The same from an asynchronous iterable, such as a web socket, for `Detector.alisten`."""
+
+    def __init__(self, chunks: AsyncIterable[NDArray[Any] | Lost], sample_rate: int, channels: int = 1) -> None:
+        super().__init__()
+        check_format("The source", channels, sample_rate)
+        self.sample_rate, self.channels = sample_rate, channels
+        self._chunks = chunks
+
+    async def __aiter__(self) -> AsyncIterator[NDArray[Any] | Lost]:
+        async for chunk in self._chunks:
+            if self._closed.is_set():
+                return
+            yield chunk
+
+
+class FileSource(_Closable):
+    """A recording, as fast as it can be read, or with `realtime` at the speed at which it was spoken.
+
+    Takes what `Detector.detect` takes, and raises AudioError as it does.
+    """
+
+    REALTIME_SECONDS = 0.1
+
+    def __init__(self, source: Source, *, realtime: bool = False) -> None:
+        super().__init__()
+        self._source, self._realtime = source, realtime
+        self._stack = ExitStack()
+        self._audio: Audio | None = None
+
+    @property
+    def sample_rate(self) -> int:
+        return self._opened().rate
+
+    @property
+    def channels(self) -> int:
+        return self._opened().channels
+
+    def __enter__(self) -> Self:
+        self._opened()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+        self._stack.close()
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        audio = self._opened()
+        size = max(1, round(self.REALTIME_SECONDS * audio.rate))
+        began, frames = time.monotonic(), 0
+        for block in audio.blocks:
+            for start in range(0, len(block), size):
+                piece = block[start : start + size]
+                frames += len(piece)
+                ahead = began + frames / audio.rate - time.monotonic() if self._realtime else 0
+                if self._closed.wait(max(0, ahead)):
+                    return
+                yield piece
+
+    def _opened(self) -> Audio:
+        if self._audio is None:
+            self._audio = self._stack.enter_context(open_audio(self._source))
+        return self._audio
+
+
+class PcmSource(_Closable):
+    """Raw PCM without a header, little-endian and interleaved, from a binary file such as `sys.stdin.buffer`:
+    `arecord -t raw -f S16_LE -r 16000 | ...`. The file stays open. A last frame that is cut short is dropped."""
+
+    READ = 1 << 16
+
+    def __init__(
+        self,
+        file: BinaryIO,
+        sample_rate: int,
+        channels: int = 1,
+        *,
+        dtype: Literal["int16", "int32", "float32"] = "int16",
+    ) -> None:
+        super().__init__()
+        check_format("The source", channels, sample_rate)
+        if dtype not in ("int16", "int32", "float32"):
+            raise ConfigurationError(f'There is no PCM format "{dtype}". Choose one of: int16, int32, float32.')
+        self.sample_rate, self.channels = sample_rate, channels
+        # read1 gives what a pipe holds; read would wait until READ bytes are there.
+        self._read = getattr(file, "read1", file.read)
+        self._dtype = np.dtype(dtype)
+
+    def __iter__(self) -> Iterator[NDArray[Any]]:
+        frame = self._dtype.itemsize * self.channels
+        rest = b""
+        while not self._closed.is_set() and (data := self._read(self.READ)):
+            data = rest + data
+            whole = len(data) // frame * frame
+            rest = data[whole:]
+            samples = np.frombuffer(data[:whole], self._dtype.newbyteorder("<"))
+            yield samples.astype(self._dtype).reshape(-1, self.channels)

@@ -1,0 +1,76 @@
+"""The watch: turns the window scores of a running stream into verdicts, speaker after speaker."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+
+from .judge import Judge
+from .policy import Policy
+from .result import Event, Segment, Verdict
+
+__all__ = ["Watch"]
+
+
+class Watch:
+    """The verdicts of one stream. Positions and lengths are in samples at the contract's rate.
+
+    Windows that score below `alarm_below` speak for "spoof", those at the judge's threshold or above for "bonafide"; what lies
+    between, where a policy limits false alarms, speaks for neither. A side is believed once enough windows in a row agree.
+    """
+
+    def __init__(self, policy: Policy, judge: Judge, alarm_below: float) -> None:
+        self._policy, self._judge, self._alarm_below = policy, judge, alarm_below
+        contract = judge.contract
+        self._hop = round(policy.hop * contract.sample_rate) if policy.hop else contract.hop
+        self._first_verdict = contract.first_verdict * contract.sample_rate
+        self._patience = policy.forget_after * contract.sample_rate
+        # In step with the grid where the hops are equal, so that most windows are scored once for both.
+        self.end = (contract.window - 1) % self._hop + 1
+        """Where the next window ends."""
+        self._needed = {"spoof": policy.alarm_after, "bonafide": policy.clear_after, "undecided": 1}
+        self._verdict: Verdict = "undecided"
+        self._forget(0)
+
+    def hear(self, silence: int, heard: int) -> None:
+        """Takes note that nobody has spoken for `silence` samples, and that there was speech for `heard` in all."""
+        if silence > self._patience:
+            self._forget(heard)
+
+    def step(self, heard: int) -> bool:
+        """Goes on to the next window; whether there was speech enough to judge the one that is due."""
+        self.end += self._hop
+        return heard - self._heard_before >= self._first_verdict
+
+    def take(self, segment: Segment, speech: int) -> Iterator[Event]:
+        """What follows from one more window, with `speech` samples of speech."""
+        if self._policy.scores:
+            yield Event("score", segment.start, segment.end, score=segment.score)
+        side = self._side(segment.score)
+        if side != self._run_side:
+            self._begin_run(side)
+        self._run.append((segment, speech))
+        if side != "undecided" and len(self._run) == self._needed[side]:
+            yield self._verdict_on(side)
+
+    def _verdict_on(self, side: Verdict) -> Event:
+        score = sum(one.score * weight for one, weight in self._run) / sum(weight for _, weight in self._run)
+        changed, self._verdict = side != self._verdict, side
+        probability = self._judge.probability(score)
+        start, end = self._run[0][0].start, self._run[-1][0].end
+        return Event("verdict", start, end, verdict=side, score=score, probability=probability, changed=changed)
+
+    def _side(self, score: float) -> Verdict:
+        if score < self._alarm_below:
+            return "spoof"
+        return "bonafide" if score >= self._judge.threshold else "undecided"
+
+    def _forget(self, heard: int) -> None:
+        """Begins with a new speaker, after speech for `heard` samples."""
+        self._heard_before = heard
+        self._verdict = "undecided"
+        self._begin_run("undecided")
+
+    def _begin_run(self, side: Verdict) -> None:
+        self._run_side = side
+        self._run: deque[tuple[Segment, int]] = deque(maxlen=self._needed[side])
