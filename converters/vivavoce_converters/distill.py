@@ -48,6 +48,7 @@ def build_student(shape: StudentShape) -> Countermeasure:
         ffn=shape.ffn,
         position_kernel=shape.position_kernel,
         position_groups=shape.position_groups,
+        mel_branch=shape.mel_branch,
     )
     back_end = Nes2NetConfig(width=shape.width, kind=shape.back_end, pooling=shape.pooling, nest=shape.nest)
     return Countermeasure(Wav2Vec2FrontEnd.from_config(config), Nes2Net(back_end)).train()

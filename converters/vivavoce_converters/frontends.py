@@ -7,15 +7,16 @@ may be taught by any of them. The encoders themselves are those of the transform
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
-from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     Wav2Vec2Config,
@@ -76,6 +77,8 @@ class Wav2Vec2FrontEnd(nn.Module):
         # Eager attention is bit-identical to fairseq's and exports to plain MatMul and Softmax; sdpa differs by 2.6e-6.
         config._attn_implementation = "eager"
         model = WavLMModel(config) if isinstance(config, WavLMConfig) else Wav2Vec2Model(config)
+        if mels := getattr(config, "mel_branch", 0):
+            _add_mel_branch(model, mels)
         return cls(model, normalize=normalize).eval()
 
     def states(self, samples: Tensor) -> list[Tensor]:
@@ -115,12 +118,14 @@ def wav2vec2_config(
     dropout: float = 0.0,
     conv_bias: bool = True,
     relative_positions: tuple[int, int] | None = None,
+    mel_branch: int = 0,
 ) -> Wav2Vec2Config | WavLMConfig:
     """The configuration of a wav2vec 2.0-shaped encoder with per-frame normalisation and the standard strides (320 samples).
 
     Layer norm per frame in the stem and pre-norm transformer layers: as in XLS-R, and what lets stem frames be cached in a
     stream (the group norm of wav2vec2-base looks at the whole utterance). `relative_positions`, the number of buckets and
-    the largest distance in frames, makes it WavLM's: attention with a gated relative position bias.
+    the largest distance in frames, makes it WavLM's: attention with a gated relative position bias. `mel_branch` is how many
+    mel bands stand beside the waveform stem, 0 for none.
     """
     common: dict[str, Any] = {
         "hidden_size": width,
@@ -142,11 +147,28 @@ def wav2vec2_config(
         "layerdrop": 0.0,
         "mask_time_prob": 0.0,
         "mask_feature_prob": 0.0,
+        "mel_branch": mel_branch,
     }
     if relative_positions is None:
         return Wav2Vec2Config(**common)
     buckets, distance = relative_positions
     return WavLMConfig(**common, num_buckets=buckets, max_bucket_distance=distance)
+
+
+Stem = TypeVar("Stem", bound=nn.Module)
+
+
+def _in_full_precision(forward: Callable[[Stem, Tensor], Tensor]) -> Callable[[Stem, Tensor], Tensor]:
+    """Takes a module out of autocast: the 8 bits of a bfloat16 hold 48 dB, and a spectrogram's range is 80."""
+
+    @wraps(forward)
+    def wrapper(self: Stem, samples: Tensor) -> Tensor:
+        if not torch.is_autocast_enabled(samples.device.type):
+            return forward(self, samples)
+        with torch.autocast(samples.device.type, enabled=False):
+            return forward(self, samples.float())
+
+    return wrapper
 
 
 class LogMel(nn.Module):
@@ -155,8 +177,9 @@ class LogMel(nn.Module):
 
     FFT, HOP = 400, 160
 
-    def __init__(self, mels: int = 80) -> None:
+    def __init__(self, mels: int = 80, *, ceiling: bool = True) -> None:
         super().__init__()
+        self.ceiling = ceiling
         time = np.arange(self.FFT)
         phase = 2 * np.pi * np.outer(np.arange(self.FFT // 2 + 1), time) / self.FFT
         window = 0.5 - 0.5 * np.cos(2 * np.pi * time / self.FFT)
@@ -167,13 +190,41 @@ class LogMel(nn.Module):
         self.kernels: Tensor
         self.filters: Tensor
 
+    @_in_full_precision
     def forward(self, samples: Tensor) -> Tensor:
         padded = F.pad(samples[:, None], (self.FFT // 2, self.FFT // 2 - self.HOP), mode="reflect")
         cosine, sine = F.conv1d(padded, self.kernels, stride=self.HOP).chunk(2, dim=1)
         log = F.conv1d(cosine.square() + sine.square(), self.filters).clamp(min=1e-10).log10()
-        # The ceiling is taken over the window, which makes the features level-invariant within it.
-        log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
+        if self.ceiling:
+            # Whisper's range: 80 dB below the loudest bin of the window.
+            log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
         return (log + 4.0) / 4.0
+
+
+class SpectralStem(nn.Module):
+    """A waveform stem with a log-mel spectrogram beside it: samples (batch, n) to (batch, channels + 2 * mels, frames).
+
+    Two spectrogram frames of 10 ms go to each stem frame of 20 ms. The spectrogram gives a student at once what Whisper's
+    encoder was taught from; the waveform keeps phase and fine structure. Neither looks beyond a few frames.
+    """
+
+    def __init__(self, waveform: nn.Module, mels: int) -> None:
+        super().__init__()
+        self.waveform = waveform
+        self.mel = LogMel(mels, ceiling=False)
+
+    @_in_full_precision
+    def forward(self, samples: Tensor) -> Tensor:
+        wave = self.waveform(samples)
+        mel = self.mel(samples)[:, :, : 2 * wave.shape[2]]
+        return torch.cat([wave, mel[:, :, 0::2], mel[:, :, 1::2]], dim=1)
+
+
+def _add_mel_branch(model: Wav2Vec2Model, mels: int) -> None:
+    channels, width = model.config.conv_dim[-1] + 2 * mels, model.config.hidden_size
+    model.feature_extractor = SpectralStem(model.feature_extractor, mels)
+    model.feature_projection.layer_norm = nn.LayerNorm(channels, eps=model.config.layer_norm_eps)
+    model.feature_projection.projection = nn.Linear(channels, width)
 
 
 class WhisperFrontEnd(nn.Module):

@@ -22,13 +22,18 @@ class _Strict(BaseModel):
 
 
 class StudentShape(_Strict):
-    """A wav2vec 2.0-shaped encoder with a Nes2Net back-end. Channels are those of the seven convolutions of the stem."""
+    """A wav2vec 2.0-shaped encoder with a Nes2Net back-end.
+
+    `conv_channels` are those of the seven convolutions of the waveform stem; `mel_branch` is how many mel bands stand beside it,
+    0 for none.
+    """
 
     conv_channels: tuple[int, int, int, int, int, int, int]
     width: int
     layers: int
     heads: int
     ffn: int
+    mel_branch: int = Field(default=0, ge=0, le=200)
     position_kernel: int = 64
     position_groups: int = 16
     back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
