@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from bundles import make_bundle
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -16,3 +17,16 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"{SHARED.name}/ (corpora and goldens) is not beside the checkout")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete bundle whose network is simple enough to be computed by hand; see bundles.py."""
+    bundles = pytest.importorskip("bundles", reason="onnx is not installed")
+    return Path(bundles.make_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle with two engines whose network measures loudness; not to be written to."""
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny", precisions=("int8", "float32"))

@@ -187,8 +187,8 @@ class _History:
 
     def cut(self, start: int, end: int) -> tuple[Samples, int]:
         """The samples from `start` to `end`, and how many of them are speech."""
-        chunks = self._chunks[start // CHUNK - self._first_chunk : -(-end // CHUNK) - self._first_chunk]
-        return self._samples[start - self._first : end - self._first], int(chunks.sum()) * CHUNK
+        speech = np.repeat(self._chunks, CHUNK)[start - self._first_chunk * CHUNK : end - self._first_chunk * CHUNK]
+        return self._samples[start - self._first : end - self._first], int(np.count_nonzero(speech))
 
     def forget(self, start: int) -> None:
         """Drops what lies before `start`."""

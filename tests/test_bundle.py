@@ -1,0 +1,135 @@
+"""Bundles that are damaged, altered, or not bundles: each is refused before anything in it is used."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vivavoce import BundleError, ConfigurationError, Detector
+from vivavoce.bundle import AudioContract, Bundle, sha256
+
+Change = Callable[[dict[str, Any]], None]
+
+
+@pytest.fixture
+def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny bundle, free to be damaged."""
+    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+
+
+def change_manifest(folder: Path, change: Change) -> None:
+    path = folder / "manifest.json"
+    manifest = json.loads(path.read_text("utf-8"))
+    change(manifest)
+    path.write_text(json.dumps(manifest), encoding="utf-8")
+
+
+def set_to(value: Any, *keys: str | int) -> Change:
+    def change(manifest: dict[str, Any]) -> None:
+        for key in keys[:-1]:
+            manifest = manifest[key]  # type: ignore[index]
+        manifest[keys[-1]] = value  # type: ignore[index]
+
+    return change
+
+
+def test_whole_bundle_opens_and_every_listed_file_holds(folder: Path) -> None:
+    bundle = Bundle(folder)
+    for name, digest in bundle.listed().items():
+        assert sha256(bundle.read(name, digest)) == digest
+    assert set(bundle.listed()) == {path.name for path in folder.iterdir()} - {"manifest.json"}
+    assert Detector(folder).threshold == 0.0
+
+
+def test_engine_with_one_bit_changed_is_refused(folder: Path) -> None:
+    engine = folder / "float32.onnx"
+    content = bytearray(engine.read_bytes())
+    content[len(content) // 2] ^= 1
+    engine.write_bytes(content)
+    with pytest.raises(BundleError, match=r"float32\.onnx is not the file that the manifest names"):
+        Detector(folder)
+
+
+def test_engine_that_is_no_network_is_refused(folder: Path) -> None:
+    (folder / "float32.onnx").write_bytes(b"not a network")
+    change_manifest(folder, set_to(sha256(b"not a network"), "engines", 0, "sha256"))
+    with pytest.raises(BundleError, match=r"float32\.onnx"):
+        Detector(folder)
+
+
+def test_engine_that_is_missing_is_refused(folder: Path) -> None:
+    (folder / "float32.onnx").unlink()
+    with pytest.raises(BundleError, match=r"float32\.onnx cannot be read: No such file"):
+        Detector(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        (set_to(1, "surprise"), "surprise"),
+        (set_to(1, "audio", "surprise"), "audio.surprise"),
+        (set_to("../../secret.onnx", "engines", 0, "file"), "engines.0.file"),
+        (set_to("/etc/passwd", "engines", 0, "file"), "engines.0.file"),
+        (set_to("a\\b", "engines", 0, "file"), "engines.0.file"),
+        (set_to("..", "self_test", "file"), "self_test.file"),
+        (set_to({"../card.md": "0" * 64}, "documents"), "documents"),
+        (set_to("x" * 64, "engines", 0, "sha256"), "engines.0.sha256"),
+        (set_to("pickle", "engines", 0, "kind"), "engines.0.kind"),
+        (set_to(0, "audio", "hop"), "audio.hop"),
+        (set_to(-1, "audio", "window"), "audio.window"),
+        (set_to(8000, "audio", "sample_rate"), "audio.sample_rate"),
+        (set_to(0, "audio", "first_verdict"), "audio.first_verdict"),
+        (set_to(-2.0, "calibration", "scale"), "calibration.scale"),
+        (set_to(float("nan"), "calibration", "offset"), "calibration.offset"),
+        (set_to(1.0, "calibration", "prior"), "calibration.prior"),
+        (set_to(float("inf"), "operating_points", 0, "threshold"), "operating_points.0.threshold"),
+        (set_to([], "engines"), "engines"),
+        (set_to([], "operating_points"), "operating_points"),
+        (set_to("fpr=9%", "default_operating_point"), "the manifest"),
+        (set_to("eer", "operating_points", 1, "name"), "the manifest"),
+        (lambda manifest: manifest.pop("self_test"), "self_test"),
+    ],
+)
+def test_manifest_that_breaks_the_format_is_refused_by_the_name_of_the_field(folder: Path, change: Change, where: str) -> None:
+    change_manifest(folder, change)
+    with pytest.raises(BundleError, match=rf"does not follow vivavoce-bundle/1: {where}"):
+        Bundle(folder)
+
+
+def test_manifest_of_another_version_asks_for_an_upgrade(folder: Path) -> None:
+    change_manifest(folder, set_to("vivavoce-bundle/2", "format"))
+    with pytest.raises(BundleError, match=r"'vivavoce-bundle/2'.*reads vivavoce-bundle/1.*Upgrade"):
+        Bundle(folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b'"text"', b"\xff\xfe\x00"])
+def test_manifest_that_is_no_object_is_refused(folder: Path, content: bytes) -> None:
+    (folder / "manifest.json").write_bytes(content)
+    with pytest.raises(BundleError, match=r"manifest\.json"):
+        Bundle(folder)
+
+
+def test_path_that_is_no_bundle_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="is not a directory"):
+        Bundle(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match="is not a directory"):
+        Bundle(folder / "manifest.json")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(BundleError, match="cannot be read"):
+        Bundle(folder)
+
+
+def test_operating_points_are_found_by_name(folder: Path) -> None:
+    bundle = Bundle(folder)
+    assert bundle.operating_point("fpr=1%").threshold == 1.5
+    with pytest.raises(ConfigurationError, match=r'no operating point "fpr=2%"\. Choose eer, fpr=1%, or a number'):
+        bundle.operating_point("fpr=2%")
+
+
+def test_audio_contract_that_says_nothing_about_verdicts_waits_for_two_seconds_of_speech() -> None:
+    assert AudioContract(window=64_000, hop=32_000).first_verdict == 2.0
