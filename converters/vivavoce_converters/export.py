@@ -99,10 +99,18 @@ def export_onnx(
 def _for_inference(model: Countermeasure) -> Countermeasure:
     """A float32 copy on the CPU in evaluation mode, its weight-normalised convolutions folded into one weight each."""
     model = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
-    for module in list(model.modules()):
+    for name, module in list(model.named_modules()):
         if isinstance(module, nn.Conv1d) and parametrize.is_parametrized(module, "weight"):
-            parametrize.remove_parametrizations(module, "weight", leave_parametrized=True)
+            model.set_submodule(name, _folded(module))
     return model
+
+
+def _folded(conv: nn.Conv1d) -> nn.Conv1d:
+    """The same convolution, plain. Removing the parametrization instead would break every copy: they share their class."""
+    plain = nn.Conv1d(conv.in_channels, conv.out_channels, conv.kernel_size[0], groups=conv.groups)
+    plain.padding = conv.padding
+    plain.weight, plain.bias = nn.Parameter(conv.weight.detach(), requires_grad=False), conv.bias
+    return plain
 
 
 def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> torch.onnx.ONNXProgram:
