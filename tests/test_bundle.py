@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bundles import make_bundle
 
 from vivavoce import BundleError, ConfigurationError, Detector
 from vivavoce.bundle import AudioContract, Bundle, sha256
@@ -17,9 +17,9 @@ Change = Callable[[dict[str, Any]], None]
 
 
 @pytest.fixture
-def folder(tiny_bundle: Path, tmp_path: Path) -> Path:
-    """A copy of the tiny bundle, free to be damaged."""
-    return Path(shutil.copytree(tiny_bundle, tmp_path / "bundle"))
+def folder(tmp_path: Path) -> Path:
+    """A bundle that is free to be damaged."""
+    return make_bundle(tmp_path / "bundle")
 
 
 def change_manifest(folder: Path, change: Change) -> None:

@@ -143,9 +143,11 @@ class Follower:
 
     def _findings(self) -> Findings:
         rate, levels = self._sample_rate, self._levels
+        # The last chunk was filled with silence.
+        overhang = max(0, self._history.last_speech - self._history.end)
         return Findings(
             duration=self._fed / rate,
-            speech=min(self._history.speech, self._history.end) / self._contract.sample_rate,
+            speech=(self._history.speech - overhang) / self._contract.sample_rate,
             missing=(self._lost + levels.unusable) / rate,
             problem=levels.problem(strict=self._recording or not self._weight),
             clipped=self._clipped,
