@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bundles import make_bundle
 
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
@@ -21,12 +20,6 @@ def shared() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete bundle whose network is simple enough to be computed by hand; see bundles.py."""
+    """A complete bundle whose network is simple enough to be computed by hand; see bundles.py. Not to be written to."""
     bundles = pytest.importorskip("bundles", reason="onnx is not installed")
     return Path(bundles.make_bundle(tmp_path_factory.mktemp("bundles") / "tiny"))
-
-
-@pytest.fixture(scope="session")
-def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle with two engines whose network measures loudness; not to be written to."""
-    return make_bundle(tmp_path_factory.mktemp("bundles") / "tiny", precisions=("int8", "float32"))
