@@ -1,0 +1,110 @@
+"""The command line put together: the verbs here, those that other packages add, and how errors end."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points, version
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import VivavoceError
+from .bench import bench
+from .info import info
+from .scan import scan
+from .terminal import CUT_OFF, INTERRUPTED, UNUSABLE, tell_error
+from .verify import verify
+
+__all__ = ["GROUP", "build"]
+
+GROUP = "vivavoce.commands"
+"""Entry points of this group become verbs: the name is the verb, the object a function with typer's annotations, of which the
+return value is the exit code (None means 0)."""
+
+HELP = """Tell a living human voice from a synthetic one, on this machine, offline.
+
+Each recording is judged bona fide, spoof, or undecided with the reason. A model is embedded; others come as bundles (folders).
+"""
+
+Verb = Callable[..., int | None]
+
+VERBS: dict[str, Verb] = {"scan": scan, "info": info, "verify": verify, "bench": bench}
+
+
+def build() -> typer.Typer:
+    """The command, with a verb for each function here and for each entry point."""
+    app = typer.Typer(
+        name="vivavoce",
+        help=HELP,
+        epilog="Begin with: vivavoce scan RECORDING",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name, verb in VERBS.items():
+        app.command(name)(_guarded(verb))
+    for entry in entry_points(group=GROUP):
+        if entry.name not in VERBS:
+            _add(app, entry)
+    return app
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vivavoce {version('vivavoce')}")
+        raise typer.Exit
+
+
+VersionOption = Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")]
+
+
+def _options(show_version: VersionOption = False) -> None:
+    """What stands before a verb."""
+
+
+def _add(app: typer.Typer, entry: EntryPoint) -> None:
+    """Adds another package's verb; one that cannot be loaded says why when it is called, and spoils nothing else."""
+    try:
+        app.command(entry.name)(_guarded(entry.load()))
+    except Exception as error:  # Whatever another package's module does while it is imported.
+        ignored = {"allow_extra_args": True, "ignore_unknown_options": True}
+        app.command(entry.name, context_settings=ignored)(_guarded(_failing(entry, error)))
+
+
+def _failing(entry: EntryPoint, cause: Exception) -> Verb:
+    def fail() -> None:
+        """Not available here; call it to see why."""
+        if isinstance(cause, VivavoceError):
+            raise cause
+        raise VivavoceError(f"{entry.value} cannot be loaded: {cause}. Install its package again.") from cause
+
+    return fail
+
+
+def _guarded(verb: Verb) -> Callable[..., None]:
+    """The verb with its ends: an exit code, an error as one sentence, an interruption without a word."""
+
+    @functools.wraps(verb)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            code = verb(*args, **kwargs)
+        except VivavoceError as error:
+            if os.environ.get("VIVAVOCE_DEBUG") == "1":
+                raise
+            tell_error(error)
+            code = UNUSABLE
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except BrokenPipeError:
+            # What is still buffered for the reader that went away would raise again at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = CUT_OFF
+        raise typer.Exit(code or 0)
+
+    return run

@@ -1,0 +1,126 @@
+"""`vivavoce info`: what a bundle is, what is known about it, and what would run it here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from json import dumps
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ..bundle import Bundle, Manifest, OperatingPoint, Rate, default_bundle
+from ..engine import open_engine
+from ..errors import VivavoceError
+from ..machine import versions
+from .terminal import GOOD, console, grid, show, size, table
+
+__all__ = ["info"]
+
+
+def info(
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; the embedded one by default.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
+) -> int:
+    """Show what a bundle is, and what would run it."""
+    opened = Bundle(bundle or default_bundle())
+    picked = _picked(opened)
+    if json:
+        manifest = opened.manifest.model_dump(mode="json")
+        print(dumps({"path": str(opened.path), "manifest": manifest, "engine": picked, "versions": versions()}))
+        return GOOD
+    parts = [_about(opened), *_engines(opened, picked), *_points(opened.manifest), *_evaluations(opened.manifest)]
+    show(console(), *parts, grid({"runtime": ", ".join(f"{name} {number}" for name, number in versions().items())}))
+    return GOOD
+
+
+def _picked(bundle: Bundle) -> dict[str, str | None]:
+    """The engine that a detector would take by default, or the error that it would raise."""
+    try:
+        engine = open_engine(bundle)
+    except VivavoceError as error:
+        return {"file": None, "provider": None, "error": str(error)}
+    return {"file": engine.file.file, "provider": engine.provider, "error": None}
+
+
+def _about(bundle: Bundle) -> Table:
+    manifest = bundle.manifest
+    model, audio, fit = manifest.model, manifest.audio, manifest.calibration
+    rate = audio.sample_rate
+    return grid(
+        {
+            "bundle": f"{manifest.name} {manifest.version}",
+            "": manifest.description,
+            "folder": str(bundle.path),
+            "model": f"{model.front_end} + {model.back_end}, {model.parameters:,} parameters",
+            "licence": model.licence,
+            "trained on": ", ".join(model.corpora) or "not stated",
+            "audio": f"{rate} Hz, window {audio.window / rate:g} s, hop {audio.hop / rate:g} s, "
+            f"at least {audio.minimum_speech:g} s of speech, normalization: {audio.normalization}",
+            "calibration": f"LLR = {fit.scale:.4g} × score {fit.offset:+.4g}, prior {fit.prior:g}; fitted on {fit.corpus}: "
+            f"{fit.bonafide:,} bona fide and {fit.spoof:,} spoof trials"
+            if fit
+            else "none: scores are passed on as they are",
+        }
+    )
+
+
+def _engines(bundle: Bundle, picked: dict[str, str | None]) -> Iterator[Table]:
+    rows = []
+    for engine in bundle.manifest.engines:
+        path = bundle.path / engine.file
+        runs = picked["provider"] if engine.file == picked["file"] else None
+        target = " ".join([engine.target, *(f"{name} {needed}" for name, needed in engine.requires.items())])
+        length = size(path.stat().st_size) if path.is_file() else "missing"
+        rows.append((engine.file, f"{engine.kind} {engine.precision}", target, length, runs or ""))
+    yield table(("engine", "precision", "target", "size", "picked here"), rows)
+    if picked["error"]:
+        yield grid({"problem": picked["error"]})
+
+
+def _points(manifest: Manifest) -> Iterator[Table]:
+    """One table for each set of trials on which thresholds were measured."""
+    where = {point: _measured_on(point) for point in manifest.operating_points}
+    scale = "LLR" if manifest.calibration else "score"
+    for trials in dict.fromkeys(where.values()):
+        rows = [
+            (
+                f"{point.name} (default)" * (point.name == manifest.default_operating_point) or point.name,
+                f"{point.threshold:+.3f}",
+                _rate(point.fpr),
+                _rate(point.fnr),
+            )
+            for point in manifest.operating_points
+            if where[point] == trials
+        ]
+        yield table(("operating point", f"{scale} from", "spoofs accepted", "living rejected"), rows, title=trials)
+
+
+def _measured_on(point: OperatingPoint) -> str:
+    spoof = f"{point.fpr.trials:,} spoof" if point.fpr else None
+    bonafide = f"{point.fnr.trials:,} bona fide" if point.fnr else None
+    trials = " and ".join(filter(None, (bonafide, spoof)))
+    return f"Measured on {point.corpus or 'an unnamed corpus'}: {trials} trials" if trials else "Not measured"
+
+
+def _rate(rate: Rate | None) -> str:
+    return f"{100 * rate.value:.2f} % ({100 * rate.low:.2f}–{100 * rate.high:.2f})" if rate else "–"
+
+
+def _evaluations(manifest: Manifest) -> Iterator[Table]:
+    rows = [
+        (
+            one.metric,
+            f"{one.value:.4g}",
+            f"{one.low:.4g} to {one.high:.4g} ({one.level:.0%})",
+            f"{one.corpus}, {one.subset}",
+            f"{one.bonafide:,} bona fide, {one.spoof:,} spoof",
+            one.engine,
+        )
+        for one in manifest.evaluations
+    ]
+    if rows:
+        yield table(("evaluation", "value", "interval", "corpus", "trials", "engine"), rows)
+    if manifest.regression:
+        yield grid({"regression": ", ".join(f"{name} {value}" for name, value in manifest.regression.items())})

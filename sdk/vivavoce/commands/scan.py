@@ -1,0 +1,129 @@
+"""`vivavoce scan`: a verdict for each recording."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from ..audio import AUDIO_SUFFIXES
+from ..detector import Detector
+from ..errors import AudioError, ConfigurationError
+from .rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
+from .terminal import BAD, GOOD, MIXED, console
+
+__all__ = ["exit_code", "scan"]
+
+STDIN = "-"
+
+
+def scan(
+    paths: Annotated[list[str], typer.Argument(help="Recordings, folders of them, or - for standard input.")],
+    bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; the embedded one by default.")] = None,
+    operating_point: Annotated[str | None, typer.Option(help="A name such as eer, or a threshold on the LLR.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as results come.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="CSV, as results come.")] = False,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for one inference.")] = 1,
+    jobs: Annotated[int, typer.Option(min=1, help="Files judged at the same time.")] = 1,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")] = False,
+) -> int:
+    """Tell whether recordings hold a living voice.
+
+    Exit code: 0 all are bona fide, 1 at least one is spoof, 2 the command could not run, 3 none is spoof, but at least one is
+    undecided or unreadable.
+    """
+    if json and csv:
+        raise ConfigurationError("--json and --csv exclude each other. Give one of them.")
+    files = find(paths)
+    detector = Detector(bundle, operating_point=_number_or_name(operating_point), threads=threads)
+    out = console()
+    tally, start = Tally(), perf_counter()
+    with _progress(out) as progress:
+        task = progress.add_task("", total=len(files))
+        writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, operating_point)
+        for outcome in judge(files, detector, jobs):
+            writer.write(outcome)
+            tally.add(outcome)
+            progress.advance(task)
+    writer.end(tally, perf_counter() - start)
+    return GOOD if exit_zero else exit_code(tally.kinds)
+
+
+def exit_code(kinds: Mapping[str, int]) -> int:
+    """The exit code for so many outcomes of each kind."""
+    if kinds["spoof"]:
+        return BAD
+    return MIXED if kinds["undecided"] or kinds["unreadable"] else GOOD
+
+
+def find(paths: Iterable[str]) -> list[str]:
+    """The files to judge, in the order given, each folder replaced by the audio files under it.
+
+    Raises ConfigurationError for a folder without any.
+    """
+    files: list[str] = []
+    for path in paths:
+        if path == STDIN or not Path(path).is_dir():
+            files.append(path)
+            continue
+        found = sorted(str(file) for file in Path(path).rglob("*") if _is_audio(file))
+        if not found:
+            raise ConfigurationError(
+                f"{path} holds no audio files. Give a folder with files that end in {', '.join(sorted(AUDIO_SUFFIXES))}."
+            )
+        files += found
+    return files
+
+
+def judge(files: Iterable[str], detector: Detector, jobs: int) -> Iterator[Outcome]:
+    """The outcome of each file, in order; `jobs` files are in work at the same time."""
+    if jobs == 1:
+        yield from (_judge(file, detector) for file in files)
+        return
+    pool = ThreadPoolExecutor(jobs)
+    waiting: deque[Future[Outcome]] = deque()
+    try:
+        for file in files:
+            waiting.append(pool.submit(_judge, file, detector))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _judge(file: str, detector: Detector) -> Outcome:
+    try:
+        return Outcome(file, detector.detect(sys.stdin.buffer.read() if file == STDIN else file))
+    except AudioError as error:
+        return Outcome(file, error=str(error))
+    except OSError as error:
+        return Outcome(file, error=f"{file} cannot be read: {error.strerror}.")
+
+
+def _is_audio(file: Path) -> bool:
+    # Names with a dot in front are hidden, or what macOS puts beside a file on foreign disks.
+    return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and file.is_file()
+
+
+def _number_or_name(text: str | None) -> str | float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return text
+
+
+def _progress(out: Console) -> Progress:
+    """A bar on whichever of stdout and stderr is a terminal, above which the rows appear; nothing where neither is."""
+    shown = out if out.is_terminal else console(stderr=True)
+    columns = (SpinnerColumn("line"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal, redirect_stdout=shown is out)

@@ -1,0 +1,121 @@
+"""The terminal: consoles without surprises, and words and signs that mean the same without colour."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
+from rich.console import Console, ConsoleDimensions
+from rich.table import Table
+from rich.text import Text
+
+__all__ = [
+    "BAD",
+    "CUT_OFF",
+    "GOOD",
+    "INTERRUPTED",
+    "MIXED",
+    "UNUSABLE",
+    "WORDS",
+    "console",
+    "duration",
+    "grid",
+    "mark",
+    "printable",
+    "show",
+    "size",
+    "table",
+    "tell_error",
+]
+
+# Exit codes, part of the public surface; the last two are 128 + SIGINT and 128 + SIGPIPE, as shells count.
+GOOD, BAD, UNUSABLE, MIXED, INTERRUPTED, CUT_OFF = 0, 1, 2, 3, 130, 141
+
+WORDS = {"bonafide": "bona fide", "spoof": "spoof", "undecided": "undecided", "unreadable": "unreadable"}
+
+# Sign, sign for terminals that know ASCII alone, style.
+SIGNS = {
+    "bonafide": ("✓", "+", "green"),
+    "spoof": ("✗", "x", "red"),
+    "undecided": ("?", "?", "yellow"),
+    "unreadable": ("!", "!", "magenta"),
+    "ok": ("✓", "+", "green"),
+    "failed": ("✗", "x", "red"),
+    "warning": ("!", "!", "yellow"),
+    "skipped": ("–", "-", "yellow"),
+}
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would exit with 1, which means a spoof here.
+        raise BrokenPipeError
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console that takes text as it is and leaves lines whole; off a terminal it is wide, unless COLUMNS says otherwise."""
+    made = _Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.size = ConsoleDimensions(1000, 25)
+    return made
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
+    """Rows under bold column names, without lines."""
+    built = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left", title_style="")
+    for name in header:
+        built.add_column(name, overflow="fold")
+    for row in rows:
+        built.add_row(*(Text(printable(cell)) for cell in row))
+    return built
+
+
+def grid(rows: Mapping[str, str]) -> Table:
+    """Names in bold and what belongs to each."""
+    built = Table.grid(padding=(0, 2, 0, 0))
+    built.add_column(style="bold", no_wrap=True)
+    built.add_column(overflow="fold")
+    for name, value in rows.items():
+        built.add_row(name, Text(printable(value)))
+    return built
+
+
+def show(out: Console, *tables: Table | Text) -> None:
+    """Prints tables with an empty line between them."""
+    for number, built in enumerate(tables):
+        if number:
+            out.print()
+        out.print(built, soft_wrap=False)
+
+
+def mark(kind: str, out: Console) -> Text:
+    """The sign and the word of a verdict, such as "✓ bona fide", or the sign of a check."""
+    sign, ascii_sign, style = SIGNS[kind]
+    return Text(f"{ascii_sign if out.options.ascii_only else sign} {WORDS.get(kind, '')}".strip(), style)
+
+
+def printable(text: str) -> str:
+    """`text` with every character that could steer a terminal, or cannot be encoded, replaced: file names are not trusted."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def tell_error(message: object) -> None:
+    """One red line on stderr."""
+    text = printable(" ".join(str(message).split()))
+    console(stderr=True).print(Text(f"Error: {text}", "red"))
+
+
+def duration(seconds: float) -> str:
+    """Such as "6.2 s", "12:05" and "1:02:03"."""
+    if seconds < 99.95:
+        return f"{seconds:.1f} s"
+    hours, minutes, rest = round(seconds) // 3600, round(seconds) // 60 % 60, round(seconds) % 60
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def size(count: int) -> str:
+    """Bytes as such: "164 kB", "4.96 MB"."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count} bytes"
