@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .detector import Detector
 from .errors import AudioError, BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError
+from .microphone import Microphone
 from .policy import Policy
 from .result import Event, Result, Segment
 from .stream import Stream
@@ -15,6 +16,7 @@ __all__ = [
     "Detector",
     "DeviceError",
     "Event",
+    "Microphone",
     "MissingExtra",
     "Policy",
     "Result",

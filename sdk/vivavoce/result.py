@@ -97,8 +97,8 @@ class Event:
     | invalid | where samples begin that are not finite or far out of range | they are taken for silence |
     | gap | audio that never arrived | `lost` seconds, taken for silence |
     | overflow | audio that a device or a full queue dropped | `lost` seconds, taken for silence; 0 where unknown |
-    | device-lost | where a device disappeared | listening goes on |
-    | device-back | the time without it | `lost` seconds, taken for silence |
+    | device-lost | where a device disappeared | gaps follow until it is back |
+    | device-back | what was missing since the last gap | `lost` seconds, taken for silence |
     | finished | everything | `result`, and its `verdict`, `score` and `probability` |
     """
 

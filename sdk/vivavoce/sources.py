@@ -51,6 +51,8 @@ class _Closable:
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
+        if self._closed.is_set():
+            raise ConfigurationError("The source is over. Make a new one to listen again.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -116,6 +118,7 @@ class FileSource(_Closable):
         return self._opened().channels
 
     def __enter__(self) -> Self:
+        super().__enter__()
         self._opened()
         return self
 

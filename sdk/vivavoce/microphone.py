@@ -1,0 +1,292 @@
+"""The microphone: an audio source on PortAudio, through sounddevice, that survives overload and disconnection."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, groupby, repeat
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from .audio import Samples
+from .errors import ConfigurationError, DeviceError, needs_extra
+from .sources import Lost
+
+__all__ = ["Device", "Microphone", "devices"]
+
+STALL_SECONDS = 2.0
+"""Without a block for so long, a device is taken for gone; PortAudio stays silent about some that were unplugged."""
+
+BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Seconds between attempts to open a device that is gone; the last repeats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """An input device: `index` and `name` select it, `channels` is how many it has, `sample_rate` its own rate in hertz."""
+
+    index: int
+    name: str
+    host: str
+    channels: int
+    sample_rate: int
+    default: bool
+
+
+def devices() -> list[Device]:
+    """The input devices that PortAudio finds, possibly none. Raises MissingExtra or DeviceError where it cannot be asked."""
+    sounddevice = _sounddevice()
+    hosts = sounddevice.query_hostapis()
+    default = sounddevice.default.device[0]
+    return [
+        Device(
+            index,
+            found["name"],
+            hosts[found["hostapi"]]["name"],
+            found["max_input_channels"],
+            round(found["default_samplerate"]),
+            index == default,
+        )
+        for index, found in enumerate(sounddevice.query_devices())
+        if found["max_input_channels"] > 0
+    ]
+
+
+class Microphone:
+    """Listens to an input device: an `AudioSource` for `Detector.listen`.
+
+    `device` is an index, a part of a name, or None for the default one; `sample_rate` and `channels` are the device's own
+    where they are None (one channel, if it can). What is heard waits in a queue of `buffer_seconds`; what does not fit is
+    dropped, counted and reported as "overflow". With `reconnect` a device that disappears is looked for until it is back, which
+    initializes PortAudio anew; without, DeviceError is raised.
+
+    Opening it raises MissingExtra without sounddevice, DeviceError where there is no such device or it cannot be opened.
+    """
+
+    def __init__(
+        self,
+        device: int | str | None = None,
+        *,
+        sample_rate: int | None = None,
+        channels: int | None = None,
+        buffer_seconds: float = 10.0,
+        reconnect: bool = True,
+    ) -> None:
+        if not buffer_seconds > 0:
+            raise ConfigurationError(f"buffer_seconds={buffer_seconds} holds no audio. Give more than 0.")
+        self._device, self._wanted_rate, self._wanted_channels = device, sample_rate, channels
+        self._buffer_seconds, self._reconnect = buffer_seconds, reconnect
+        self._queue = _Queue()
+        self._lock = threading.Lock()
+        self._stream: Any = None
+        self._opened_as = ""
+        self._expected = 0.0
+        self.sample_rate = self.channels = 0
+
+    @property
+    def received(self) -> int:
+        """Samples of each channel that PortAudio has delivered."""
+        return self._queue.received
+
+    @property
+    def dropped(self) -> int:
+        """How many of them did not fit into the queue."""
+        return self._queue.dropped
+
+    def __enter__(self) -> Self:
+        if self._stream is None:
+            self._open(self._device)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Releases the device and ends the iteration, from any thread."""
+        self._queue.close()
+        self._release()
+
+    def __iter__(self) -> Iterator[Samples | Lost]:
+        """Samples (n, channels), as many as have gathered, and `Lost` for what is missing, until the microphone is closed."""
+        with self:
+            while not self._queue.closed.is_set():
+                quiet_since = time.monotonic()
+                heard = self._queue.take(STALL_SECONDS)
+                yield from heard
+                if not heard and not self._queue.closed.is_set():
+                    yield from self._recover(quiet_since)
+
+    def _recover(self, quiet_since: float) -> Iterator[Lost]:
+        """Waits for a device that is gone, while the stream's time goes on."""
+        self._release()
+        if not self._reconnect:
+            raise DeviceError(f"The device {self._opened_as} stopped. Connect it again, or leave reconnect on.")
+        yield Lost(0, "device-lost")
+        told = 0
+        for wait in chain(BACK_OFF, repeat(BACK_OFF[-1])):
+            if self._queue.closed.wait(wait):
+                return
+            back = self._reopen()
+            missing = round((time.monotonic() - quiet_since) * self.sample_rate) - told
+            yield Lost(missing, "device-back" if back else "gap")
+            told += missing
+            if back:
+                return
+
+    def _reopen(self) -> bool:
+        sounddevice = _sounddevice()
+        try:
+            # PortAudio lists the devices once, when it is initialized.
+            sounddevice._terminate()
+            sounddevice._initialize()
+            self._open(self._device if self._device is None else self._opened_as)
+        except (DeviceError, sounddevice.PortAudioError):
+            return False
+        return True
+
+    def _open(self, device: int | str | None) -> None:
+        if self._queue.closed.is_set():
+            raise ConfigurationError("The microphone is closed. Make a new one to listen again.")
+        sounddevice = _sounddevice()
+        try:
+            found = sounddevice.query_devices(device, "input")
+            stream = self._open_stream(sounddevice, found)
+            stream.start()
+        except (sounddevice.PortAudioError, ValueError) as error:
+            raise DeviceError(f"{_named(device)} cannot be opened: {error}. {self._remedy()}") from error
+        self._opened_as = f"{found['name']}, {sounddevice.query_hostapis(found['hostapi'])['name']}"
+        with self._lock:
+            self._stream = stream
+        if self._queue.closed.is_set():
+            self._release()
+
+    def _open_stream(self, sounddevice: Any, found: dict[str, Any]) -> Any:
+        rate = self.sample_rate or self._wanted_rate or round(found["default_samplerate"])
+        channels = self.channels or self._wanted_channels or _fewest_channels(sounddevice, found, rate)
+        stream = sounddevice.InputStream(
+            device=found["index"],
+            samplerate=rate,
+            channels=channels,
+            dtype="float32",
+            callback=self._heard,
+            finished_callback=self._queue.interrupt,
+        )
+        actual = round(stream.samplerate)
+        if self.sample_rate and actual != self.sample_rate:
+            stream.close()
+            raise ValueError(f"it came back at {actual} Hz instead of {self.sample_rate} Hz")
+        self.sample_rate, self.channels = actual, channels
+        self._queue.open(round(self._buffer_seconds * actual))
+        self._expected = 0.0
+        return stream
+
+    def _heard(self, samples: Samples, frames: int, times: Any, status: Any) -> None:
+        """PortAudio's callback: copies, and does nothing else."""
+        begin = times.inputBufferAdcTime
+        lost = None
+        if status.input_overflow:
+            # How much was lost shows in the clock of the converter, where the host has one.
+            missing = begin - self._expected if self._expected and begin else 0.0
+            lost = round(min(max(missing, 0.0), STALL_SECONDS) * self.sample_rate)
+        self._expected = begin + frames / self.sample_rate if begin else 0.0
+        self._queue.put(samples.copy(), lost)
+
+    def _release(self) -> None:
+        with self._lock:
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
+
+    def _remedy(self) -> str:
+        names = [f'{one.index} "{one.name}"' for one in devices()]
+        return f"Choose one of: {', '.join(names)}." if names else "There is no input device; connect one."
+
+
+class _Queue:
+    """What was heard and not yet taken: at most `capacity` samples of each channel. `put` is called by PortAudio's thread."""
+
+    def __init__(self) -> None:
+        self.closed = threading.Event()
+        self.received = self.dropped = 0
+        self._changed = threading.Condition()
+        self._items: deque[Samples | Lost] = deque()
+        self._frames = self._capacity = self._dropping = 0
+        self._interrupted = False
+
+    def open(self, capacity: int) -> None:
+        with self._changed:
+            self._capacity, self._interrupted = capacity, False
+
+    def put(self, block: Samples, lost: int | None) -> None:
+        """Adds a block, and before it what the device lost (None: nothing; 0: nobody knows how much)."""
+        with self._changed:
+            if self.closed.is_set():
+                return
+            self.received += len(block)
+            if self._dropping or self._frames + len(block) > self._capacity:
+                self._dropping += len(block) + (lost or 0)
+                self.dropped += len(block)
+                return
+            if lost is not None:
+                self._items.append(Lost(lost, "overflow"))
+            self._items.append(block)
+            self._frames += len(block)
+            self._changed.notify()
+
+    def take(self, timeout: float) -> list[Samples | Lost]:
+        """Everything, adjacent blocks joined; nothing after `timeout` seconds, an interruption or the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._items or self._interrupted or self.closed.is_set(), timeout)
+            items, self._items = self._items, deque()
+            if self._dropping:
+                items.append(Lost(self._dropping, "overflow"))
+            self._frames = self._dropping = 0
+        return list(_joined(items))
+
+    def interrupt(self) -> None:
+        """Wakes the reader up: the device has stopped."""
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        self.closed.set()
+        self.interrupt()
+
+
+def _joined(items: Iterable[Samples | Lost]) -> Iterator[Samples | Lost]:
+    for kind, group in groupby(items, type):
+        if kind is Lost:
+            yield from group
+        else:
+            yield np.concatenate(list(group))
+
+
+def _fewest_channels(sounddevice: Any, found: dict[str, Any], rate: int) -> int:
+    """One, which is all that is needed, or as many as the device has, where it gives them only together."""
+    try:
+        sounddevice.check_input_settings(device=found["index"], channels=1, dtype="float32", samplerate=rate)
+    except sounddevice.PortAudioError:
+        return int(found["max_input_channels"])
+    return 1
+
+
+def _named(device: int | str | None) -> str:
+    return "The default input device" if device is None else f"The input device {device!r}"
+
+
+def _sounddevice() -> Any:
+    with needs_extra("mic"):
+        try:
+            import sounddevice
+        except OSError as error:
+            raise DeviceError(
+                "sounddevice does not find PortAudio. Install it (Debian, Ubuntu: apt install libportaudio2; "
+                "Fedora: dnf install portaudio)."
+            ) from error
+    return sounddevice
