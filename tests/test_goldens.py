@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
+import runpy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -76,12 +76,9 @@ class Golden:
 
 
 @pytest.fixture(scope="module")
-def synth(shared: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("synth", shared / "goldens" / "synth.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def synth(shared: Path) -> SimpleNamespace:
+    """The script that re-creates the weights and the inputs."""
+    return SimpleNamespace(**runpy.run_path(str(shared / "goldens" / "synth.py")))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -92,7 +89,7 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def load(name: str, folder: Path, synth: ModuleType, scratch: Path) -> Golden:
+def load(name: str, folder: Path, synth: SimpleNamespace, scratch: Path) -> Golden:
     data = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     path = scratch / "checkpoint.pth"
     torch.save({key: torch.from_numpy(value) for key, value in synth.make_state(data["state_dict"]).items()}, path)
@@ -107,7 +104,9 @@ def load(name: str, folder: Path, synth: ModuleType, scratch: Path) -> Golden:
 
 
 @pytest.fixture(scope="module", params=VARIANTS)
-def golden(request: pytest.FixtureRequest, shared: Path, synth: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Golden:
+def golden(
+    request: pytest.FixtureRequest, shared: Path, synth: SimpleNamespace, tmp_path_factory: pytest.TempPathFactory
+) -> Golden:
     return load(request.param, shared / "goldens", synth, tmp_path_factory.mktemp("golden"))
 
 
@@ -174,7 +173,7 @@ def test_every_hidden_state_that_is_merged(golden: Golden) -> None:
                 assert float(state[row].std()) == pytest.approx(expected["std"], rel=1e-4)
 
 
-def test_back_end_alone(golden: Golden, synth: ModuleType) -> None:
+def test_back_end_alone(golden: Golden, synth: SimpleNamespace) -> None:
     features, expected = torch.from_numpy(synth.backend_features()), golden.data["backend_only"]
     back_end, before_pooling = golden.model.back_end, []
     observed = back_end.norm_out if isinstance(back_end, Aasist) else back_end.activation
@@ -209,7 +208,7 @@ def test_the_demo_tiles_or_cuts_a_clip_to_its_window(golden: Golden) -> None:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in EXPORTED else pytest.mark.slow) for name in VARIANTS])
-def test_onnx_scores_like_the_original(name: str, shared: Path, synth: ModuleType, tmp_path: Path) -> None:
+def test_onnx_scores_like_the_original(name: str, shared: Path, synth: SimpleNamespace, tmp_path: Path) -> None:
     golden = load(name, shared / "goldens", synth, tmp_path)
     path = tmp_path / "network.onnx"
     export_onnx(golden.model, path, window=64_600, lengths=(16_000,))
@@ -265,7 +264,7 @@ MISTAKES: dict[str, tuple[Callable[[Countermeasure], None], ...]] = {
 
 
 @pytest.mark.parametrize("name", MISTAKES)
-def test_porting_mistakes_are_seen(name: str, shared: Path, synth: ModuleType, tmp_path: Path) -> None:
+def test_porting_mistakes_are_seen(name: str, shared: Path, synth: SimpleNamespace, tmp_path: Path) -> None:
     golden = load(name, shared / "goldens", synth, tmp_path)
     for make in MISTAKES[name]:
         model = copy.deepcopy(golden.model)
