@@ -303,7 +303,7 @@ def load_front_end(
     wav2vec 2.0 and WavLM). Raises ConfigurationError where nothing can be loaded, or a tensor is missing.
     """
     name, local = str(source), Path(source).is_dir()
-    if not local and not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if not local and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise ConfigurationError(f"There is no folder {name}. Give a transformers folder, or a hub id such as owner/name.")
     try:
         kind = AutoConfig.from_pretrained(name, local_files_only=local).model_type
