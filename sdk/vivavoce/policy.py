@@ -63,11 +63,17 @@ def alarm_threshold(policy: Policy, manifest: Manifest, threshold: float) -> flo
         for point in manifest.operating_points
         if point.fnr and point.threshold <= threshold
     }
-    supported = [threshold for threshold, rate in alarms.items() if rate <= limit]
+    supported = [point for point, rate in alarms.items() if rate <= limit + 1e-9]
     if supported:
         return max(supported)
-    best = f"the fewest that its counts support is {min(alarms.values()):.3g} an hour" if alarms else "none was measured"
+    best = (
+        f"the fewest that its counts support is {_rounded_up(min(alarms.values()))} an hour" if alarms else "none was measured"
+    )
     raise ConfigurationError(
         f'The bundle "{manifest.name}" cannot promise {limit:g} false alarms an hour with alarm_after={policy.alarm_after} '
         f"and a hop of {hop:g} s: {best}. Raise alarm_after or hop, or leave false_alarms_per_hour out."
     )
+
+
+def _rounded_up(rate: float) -> float:
+    return math.ceil(rate * 1000 - 1e-6) / 1000
