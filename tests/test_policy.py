@@ -25,14 +25,11 @@ def judge(tiny_bundle: Path) -> Judge:
     return Judge(open_engine(bundle), bundle.manifest, threshold=0.0)
 
 
-def follow(
-    judge: Judge, windows_scores: list[float], weights: list[int] | None = None, below: float = 0.0, **policy: Any
-) -> list[Event]:
+def verdicts(judge: Judge, windows: list[float], *, below: float = 0.0, **policy: Any) -> list[Event]:
+    """The events after windows of these scores, each with a second of speech."""
     watch = Watch(Policy(**policy), judge, below)
-    windows = [(Segment(float(i), i + 1.0, score), 16_000) for i, score in enumerate(scores)]
-    if weights:
-        windows = [(segment, weight) for (segment, _), weight in zip(windows, weights, strict=True)]
-    return [event for segment, speech in windows for event in watch.take(segment, speech)]
+    segments = [Segment(float(i), i + 1.0, score) for i, score in enumerate(windows)]
+    return [event for segment in segments for event in watch.take(segment, 16_000)]
 
 
 SCORES = st.lists(st.sampled_from([-3.0, -1.0, -0.25, 0.0, 0.5, 2.0]), max_size=20)
@@ -68,7 +65,9 @@ def test_alarms_take_their_windows_for_themselves(
 
 
 def test_score_is_weighted_by_the_speech_in_the_windows(judge: Judge) -> None:
-    (event,) = verdicts(judge, [-1.0, -4.0], [16_000, 8000], alarm_after=2)
+    watch = Watch(Policy(alarm_after=2), judge, 0.0)
+    assert list(watch.take(Segment(0, 4, -1.0), 16_000)) == []
+    (event,) = watch.take(Segment(2, 6, -4.0), 8000)
     assert event.score == pytest.approx(-2.0)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import io
 import os
 import threading
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -243,7 +242,5 @@ def test_cancelling_closes_the_source_and_frees_its_thread(detector: Detector) -
             await listening
 
     second = Waiting()
-    began = time.monotonic()
     asyncio.run(main())
     assert second.left.wait(5)
-    assert time.monotonic() - began < 60
