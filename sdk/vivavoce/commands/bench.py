@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from json import dumps
 from pathlib import Path
 from typing import Annotated, Any
@@ -28,7 +29,8 @@ def bench(
 
     Every window is scored, as if somebody spoke throughout: pauses cost less.
     """
-    with console(stderr=True).status("measuring"):
+    errors = console(stderr=True)
+    with errors.status("measuring") if errors.is_terminal else nullcontext():
         report = benchmark(
             bundle, file=file, seconds=seconds, precision=precision, against=against, threads=threads, repeats=repeats
         )

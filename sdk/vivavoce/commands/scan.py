@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -46,13 +47,12 @@ def scan(
     detector = Detector(bundle, operating_point=_number_or_name(operating_point), threads=threads)
     out = console()
     tally, start = Tally(), perf_counter()
-    with _progress(out) as progress:
-        task = progress.add_task("", total=len(files))
+    with _progress(out, len(files)) as advance:
         writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, operating_point)
         for outcome in judge(files, detector, jobs):
             writer.write(outcome)
             tally.add(outcome)
-            progress.advance(task)
+            advance()
     writer.end(tally, perf_counter() - start)
     return GOOD if exit_zero else exit_code(tally.kinds)
 
@@ -122,8 +122,14 @@ def _number_or_name(text: str | None) -> str | float | None:
         return text
 
 
-def _progress(out: Console) -> Progress:
-    """A bar on whichever of stdout and stderr is a terminal, above which the rows appear; nothing where neither is."""
+@contextmanager
+def _progress(out: Console, files: int) -> Iterator[Callable[[], None]]:
+    """A bar on whichever of stdout and stderr is a terminal, above which the rows appear, and what moves it on."""
     shown = out if out.is_terminal else console(stderr=True)
+    if not shown.is_terminal:
+        yield lambda: None
+        return
     columns = (SpinnerColumn("line"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    return Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal, redirect_stdout=shown is out)
+    with Progress(*columns, console=shown, transient=True, redirect_stdout=shown is out) as progress:
+        task = progress.add_task("", total=files)
+        yield lambda: progress.advance(task)
