@@ -144,17 +144,16 @@ def test_truncation_keeps_the_first_layers_and_the_norm(wavlm: bool) -> None:
     encoder, samples = front_end(wavlm=wavlm), noise(1, 2000)
     with torch.no_grad():
         whole = encoder.states(samples)
-        encoder.truncate(2)
+        encoder.truncate(1)
         cut = encoder.states(samples)
-    assert encoder.depth == encoder.model.config.num_hidden_layers == len(cut) - 1 == 2
-    for found, expected in zip(cut[:2], whole[:2], strict=True):
-        torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(cut[2], encoder.model.encoder.layer_norm(whole[2]))
+    assert encoder.depth == encoder.model.config.num_hidden_layers == len(cut) - 1 == 1
+    torch.testing.assert_close(cut[0], whole[0])
+    torch.testing.assert_close(cut[1], encoder.model.encoder.layer_norm(whole[1]))
 
 
 @pytest.mark.parametrize("layers", [0, 4])
 def test_layers_that_are_not_there_cannot_be_kept(layers: int) -> None:
-    with pytest.raises(ConfigurationError, match="Choose 1 to 3"):
+    with pytest.raises(ConfigurationError, match="Choose 1 to 2"):
         front_end().truncate(layers)
     with pytest.raises(ConfigurationError, match="Choose 1 to 3"):
         WhisperFrontEnd(WhisperConfig(**WHISPER)).truncate(layers)

@@ -10,7 +10,7 @@ from vivavoce_converters.frontends import Wav2Vec2FrontEnd, wav2vec2_config
 from vivavoce_converters.merging import Merge, MergeConfig
 from vivavoce_converters.nes2net import Nes2Net, Nes2NetConfig
 
-WIDTH, LAYERS = 64, 3
+WIDTH, LAYERS = 64, 2
 MERGES = {
     "weighted-sum": MergeConfig("weighted-sum", LAYERS + 1),
     "sea": MergeConfig("sea", LAYERS + 1, bottleneck=2),
