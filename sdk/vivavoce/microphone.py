@@ -99,6 +99,8 @@ class Microphone:
         return self._queue.dropped
 
     def __enter__(self) -> Self:
+        if self._queue.closed.is_set():
+            raise ConfigurationError("The microphone is closed. Make a new one to listen again.")
         if self._stream is None:
             self._open(self._device)
         return self
@@ -150,8 +152,6 @@ class Microphone:
         return True
 
     def _open(self, device: int | str | None) -> None:
-        if self._queue.closed.is_set():
-            raise ConfigurationError("The microphone is closed. Make a new one to listen again.")
         sounddevice = _sounddevice()
         try:
             found = sounddevice.query_devices(device, "input")
