@@ -44,7 +44,7 @@ def verify(
         found.append(check)
         if not json:
             row = mark(check.state, out).append(f" {printable(check.subject)}", "default bold")
-            out.print(row.append(f"  {printable(check.detail)}", "not bold"))
+            out.print(row.append(f"  {printable(check.detail)}", "not bold"), soft_wrap=False)
     good = all(check.state != "failed" for check in found)
     if json:
         print(dumps({"bundle": str(path), "ok": good, "checks": [asdict(check) for check in found]}))
