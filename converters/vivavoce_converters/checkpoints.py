@@ -8,6 +8,8 @@ Nothing in a file is executed: pickles are read by torch's restricted reader, wh
 from __future__ import annotations
 
 import hashlib
+import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -139,14 +141,16 @@ def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
     if head[:2] != b"PK" and head[:1] != b"\x80":
         raise CheckpointError(f"{path} is neither a torch file nor safetensors. Give a checkpoint of one of these kinds.")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # the reader raises nearly anything on damaged bytes
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+        if refused := re.search(r"GLOBAL (\S+)", str(error)):
             raise CheckpointError(
-                f"{path} holds Python objects besides tensors, and they were not executed. Save the state dict of the "
-                f"network alone: torch.save(model.state_dict(), path)."
+                f"{path} holds more than tensors, such as {refused[1]}; nothing of it was executed. "
+                f"Save the state dict of the network alone: torch.save(model.state_dict(), path)."
             ) from error
-        raise CheckpointError(f"{path} is damaged or incomplete. Get the file again, and compare its sha256.") from error
+        raise _damaged(path) from error
     return _state_dict(content, path), False
 
 
@@ -157,7 +161,11 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], bool]:
                 return {}, True
             return {key: file.get_tensor(key) for key in file.keys()}, False  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or incomplete. Get the file again, and compare its sha256.") from error
+        raise _damaged(path) from error
+
+
+def _damaged(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is damaged or incomplete. Get the file again, and compare its sha256.")
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
@@ -166,7 +174,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
             break
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    if not isinstance(content, Mapping) or not content or not all(map(_is_named_tensor, content.items())):
         found = f"the entries {_list(content)}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
         raise CheckpointError(
             f"{path} holds {found} and no state dict. Save one: itself, or under model_state_dict, state_dict or model."
@@ -174,6 +182,10 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     # DataParallel and DistributedDataParallel put their own name before every tensor's.
     wrapped = all(key.startswith("module.") for key in content)
     return {key.removeprefix("module.") if wrapped else key: tensor for key, tensor in content.items()}
+
+
+def _is_named_tensor(item: tuple[Any, Any]) -> bool:
+    return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
 def _sha256(path: Path) -> str:

@@ -87,9 +87,12 @@ def load_countermeasure(path: Path) -> tuple[Countermeasure, dict[str, Any]]:
         if metadata.get("format") != FORMAT:
             raise ConfigurationError(f"{path} is not a countermeasure of this library. Expected the format {FORMAT}.")
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
-    model = _build(json.loads(metadata["shape"]))
+    try:
+        model, provenance = _build(json.loads(metadata["shape"])), json.loads(metadata["provenance"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigurationError(f"The shape in {path} cannot be built. Get the file again. The cause: {error!r}") from error
     load_strictly(model, state, path)
-    return model.eval(), json.loads(metadata["provenance"])
+    return model.eval(), provenance
 
 
 def load_strictly(

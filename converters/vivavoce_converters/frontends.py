@@ -220,7 +220,7 @@ class SpectralStem(nn.Module):
         return torch.cat([wave, mel[:, :, 0::2], mel[:, :, 1::2]], dim=1)
 
 
-def _add_mel_branch(model: Wav2Vec2Model, mels: int) -> None:
+def _add_mel_branch(model: Any, mels: int) -> None:
     channels, width = model.config.conv_dim[-1] + 2 * mels, model.config.hidden_size
     model.feature_extractor = SpectralStem(model.feature_extractor, mels)
     model.feature_projection.layer_norm = nn.LayerNorm(channels, eps=model.config.layer_norm_eps)
@@ -290,7 +290,7 @@ def whisper_config(state: Mapping[str, Tensor], depth: int) -> WhisperConfig:
     )
 
 
-PRETRAINED = {"wav2vec2": Wav2Vec2Model, "wavlm": WavLMModel, "whisper": WhisperModel}
+PRETRAINED: dict[str, Any] = {"wav2vec2": Wav2Vec2Model, "wavlm": WavLMModel, "whisper": WhisperModel}
 
 
 def load_front_end(
