@@ -104,6 +104,21 @@ def test_an_option_that_the_network_has_no_use_for_is_refused(tmp_path: Path) ->
             load_checkpoint(tmp_path / "checkpoint.pth", **options)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "message"),
+    [
+        (XLSR, {"heads": 3}, f"A width of {WIDTH} cannot have 3 heads"),
+        (XLSR, {"dilation": 0}, "A dilation of 0"),
+        (XLSR, {"activation": "gelu"}, "Choose one of: relu, selu"),
+        ("WavLM, Nes2Net-X", {"max_distance": 8}, "Choose more than 8; WavLM has 800"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused(name: str, option: dict[str, Any], message: str, tmp_path: Path) -> None:
+    torch.save(official_state(name)[0], tmp_path / "checkpoint.pth")
+    with pytest.raises(CheckpointError, match=message):
+        load_checkpoint(tmp_path / "checkpoint.pth", **option)
+
+
 WRAPPINGS: dict[str, Callable[[State], Any]] = {
     "DataParallel": lambda state: {f"module.{key}": tensor for key, tensor in state.items()},
     "resume file": lambda state: {

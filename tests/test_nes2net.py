@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -131,6 +133,15 @@ def test_a_row_scores_the_same_in_any_batch(frames: int, kind: str, pooling: str
 def test_a_width_that_cannot_be_nested_is_refused(nest: tuple[int, int]) -> None:
     with pytest.raises(ConfigurationError, match="cannot be nested"):
         Nes2NetConfig(width=64, nest=nest)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [({"activation": "gelu"}, "Choose one of: relu, selu"), ({"kind": "x"}, "'x' is no kind"), ({"dilation": 0}, "1 or more")],
+)
+def test_a_configuration_that_is_not_known_is_refused(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Nes2NetConfig(**option)
 
 
 def test_three_logits_are_no_countermeasure() -> None:

@@ -17,6 +17,9 @@ from vivavoce.errors import ConfigurationError
 __all__ = ["Nes2Net", "Nes2NetConfig"]
 
 
+CHOICES = {"kind": ("nes2net", "nes2net-x"), "activation": ("relu", "selu"), "pooling": ("mean", "astp")}
+
+
 @dataclass(frozen=True)
 class Nes2NetConfig:
     """The shape of a Nes2Net back-end; the defaults are Nes2Net-X as published for XLS-R (511,014 parameters).
@@ -36,6 +39,11 @@ class Nes2NetConfig:
     logits: int = 1
 
     def __post_init__(self) -> None:
+        for name, choices in CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ConfigurationError(f"{value!r} is no {name} of Nes2Net. Choose one of: {', '.join(choices)}.")
+        if self.dilation < 1:
+            raise ConfigurationError(f"A dilation of {self.dilation} cannot be used. Choose 1 or more; 1 and 2 are published.")
         outer, inner = self.nest
         if outer < 2 or inner < 2 or self.width % (outer * inner):
             raise ConfigurationError(

@@ -108,12 +108,20 @@ def _encoder_config(encoder: State, facts: Mapping[str, Any]) -> Any:
     relative = "encoder.layers.0.self_attn.relative_attention_bias.weight"
     stem = [f"feature_extractor.conv_layers.{i}.0" for i in range(7)]
     wavlm = "max_distance" in facts
+    heads = _size(encoder, "encoder.layers.0.self_attn.grep_a", 1) if wavlm else facts["heads"]
+    if heads < 1 or width % heads:
+        raise ConfigurationError(f"A width of {width} cannot have {heads} heads. Choose a divisor; XLS-R 300M has 16.")
+    if wavlm and facts["max_distance"] <= _size(encoder, relative) // 4:
+        raise ConfigurationError(
+            f"A largest distance of {facts['max_distance']} frames is less than the exact positions that the bias stores. "
+            f"Choose more than {_size(encoder, relative) // 4}; WavLM has 800."
+        )
     return wav2vec2_config(
         conv_channels=tuple(_size(encoder, f"{conv}.weight") for conv in stem),
         conv_bias=f"{stem[0]}.bias" in encoder,
         width=width,
         layers=_count(encoder, r"encoder\.layers\.(\d+)\."),
-        heads=_size(encoder, "encoder.layers.0.self_attn.grep_a", 1) if wavlm else facts["heads"],
+        heads=heads,
         ffn=_size(encoder, "encoder.layers.0.fc1.weight"),
         position_kernel=_size(encoder, "encoder.pos_conv.0.weight_v", 2),
         position_groups=width // _size(encoder, "encoder.pos_conv.0.weight_v", 1),
