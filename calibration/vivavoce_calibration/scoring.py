@@ -1,0 +1,314 @@
+"""Scoring a corpus with a bundle: in parallel, and so that a run that was killed goes on where it stopped.
+
+The score of a trial is the detector's own. Where the detector leaves the trial undecided, for want of speech or another reason,
+the score is what its windows give when no reason counts: error rates need every trial, and leaving out the hard ones would
+flatter. The reason is kept beside the score.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+from vivavoce import AudioError, ConfigurationError, Detector, VivavoceError
+from vivavoce.audio import load
+from vivavoce.bundle import MANIFEST, sha256
+from vivavoce.errors import needs_extra
+from vivavoce.judge import Judge
+from vivavoce.machine import versions
+
+from .corpora import CorpusError, Trial
+
+__all__ = ["Scored", "Scorer", "score_corpus", "write_scores"]
+
+Pool = Literal["processes", "ray"]
+
+UNINVOLVED = ("python", "sounddevice")
+"""Versions that no score depends on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One trial's score: a log-likelihood ratio, or the engine's own score where the bundle has no calibration."""
+
+    id: str
+    score: float
+    reason: str | None
+    """Why the detector leaves the trial undecided; None where it decides."""
+    duration: float
+    speech: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """What scores: a bundle's folder and how to run it. Copies of it work in other processes."""
+
+    bundle: Path
+    precision: str | None = None
+    threads: int = 1
+
+    def open(self) -> Callable[[Trial], Scored | _Failure]:
+        """A function that scores a trial, with a detector of its own."""
+        detector = self.detector()
+        return lambda trial: _score(detector, trial)
+
+    def detector(self) -> Detector:
+        """The bundle, opened. Raises as Detector does."""
+        return Detector(self.bundle, precision=self.precision, threads=self.threads)
+
+    def identity(self) -> dict[str, str]:
+        """What a score depends on besides the audio: the bundle, the engine and the versions of what runs it."""
+        manifest = (self.bundle / MANIFEST).read_bytes()
+        engine = self.detector().engine
+        return {
+            "manifest_sha256": sha256(manifest),
+            "engine": engine.file.file,
+            "engine_sha256": engine.file.sha256,
+            "provider": engine.provider,
+            **{name: version for name, version in versions().items() if name not in UNINVOLVED},
+        }
+
+
+def score_corpus(
+    trials: Sequence[Trial],
+    scorer: Scorer,
+    *,
+    journal: Path | None = None,
+    jobs: int = 1,
+    pool: Pool = "processes",
+    advance: Callable[[int], object] = lambda count: None,
+) -> list[Scored]:
+    """The scores of the trials, in their order.
+
+    `journal` is a file that takes each score as it comes; where it has some already, only the rest is scored. `jobs` is how
+    many workers score at the same time, each with an engine of its own: this process for 1, others beside it for more, or
+    actors of Ray, on the cluster that RAY_ADDRESS names or else on this machine. `advance` is called with the number of scores
+    that are there so far, and again for each one more.
+
+    Raises ConfigurationError where the journal holds scores of other trials, of another bundle or engine, or by other versions,
+    CorpusError where trials cannot be decoded or hold nothing to score, once all others are scored; and as Detector does.
+    """
+    opened = _Journal.open(journal, scorer.identity(), trials) if journal else contextlib.nullcontext(_Journal({}, None))
+    failures: list[_Failure] = []
+    with opened as book:
+        advance(len(book.scores))
+        left = [trial for trial in trials if trial.id not in book.scores]
+        with contextlib.closing(_outcomes(left, scorer, jobs, pool)) as outcomes:
+            for outcome in outcomes:
+                if isinstance(outcome, _Failure):
+                    failures.append(outcome)
+                else:
+                    book.add(outcome)
+                    advance(1)
+    if failures:
+        raise CorpusError(
+            f"{len(failures)} of {len(trials)} trials cannot be scored, such as {failures[0].id}: {failures[0].message} "
+            f"Repair the audio, or take the trials out of the corpus' lists."
+        )
+    return [book.scores[trial.id] for trial in trials]
+
+
+def write_scores(path: Path, scores: Iterable[Scored]) -> None:
+    """Writes scores as ASVspoof 5 wants them: a header, then an id and a score a line, separated by a tab."""
+    partial = path.with_name(f".{path.name}.part")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write("filename\tcm-score\n")
+        file.writelines(f"{one.id}\t{one.score!r}\n" for one in scores)
+    partial.replace(path)
+
+
+# One trial.
+
+
+def _score(detector: Detector, trial: Trial) -> Scored | _Failure:
+    try:
+        result = detector.detect(trial.audio)
+        score = _forced(detector, trial.audio) if result.score is None else result.score
+    except AudioError as error:
+        return _Failure(trial.id, str(error))
+    return Scored(trial.id, score, result.reason, result.duration, result.speech)
+
+
+def _forced(detector: Detector, audio: Path) -> float:
+    """The mean score of all windows of a recording, whatever is in them."""
+    contract = detector.bundle.manifest.audio
+    samples = load(audio, contract.sample_rate)
+    if not (len(samples) and np.isfinite(samples).all()):
+        raise AudioError(f"{audio} holds {'samples that are not finite' if len(samples) else 'no samples'}.")
+    judge = Judge(detector.engine, detector.bundle.manifest, detector.threshold)
+    last = max(0, len(samples) - contract.window)
+    starts = sorted({*range(0, last, contract.hop), last})
+    windows = (np.resize(samples[start : start + contract.window], contract.window) for start in starts)
+    return float(np.mean([judge.score(window) for window in windows]))
+
+
+# Many trials.
+
+
+def _outcomes(trials: Sequence[Trial], scorer: Scorer, jobs: int, pool: Pool) -> Generator[Scored | _Failure]:
+    """What becomes of each trial, in order."""
+    if pool == "ray":
+        yield from _on_ray(trials, scorer, jobs)
+    elif jobs > 1 and len(trials) > 1:
+        yield from _in_processes(trials, scorer, jobs)
+    else:
+        yield from map(scorer.open(), trials)
+
+
+def _in_processes(trials: Sequence[Trial], scorer: Scorer, jobs: int) -> Iterator[Scored | _Failure]:
+    # A forked copy of ONNX Runtime's threads would hang.
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(jobs, context, _begin_work, (scorer,))
+    try:
+        yield from _in_order((pool.submit(_work, trial) for trial in trials), ahead=8 * jobs)
+    except BrokenProcessPool as error:
+        raise VivavoceError(
+            "A process that scores was killed. Run again to go on, with fewer jobs if memory is short."
+        ) from error
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _on_ray(trials: Sequence[Trial], scorer: Scorer, jobs: int) -> Iterator[Scored | _Failure]:
+    with needs_extra("ray"):
+        import ray
+    if started := not ray.is_initialized():
+        ray.init(include_dashboard=False, log_to_driver=False)
+    try:
+        actors = [ray.remote(_Actor).remote(scorer) for _ in range(jobs)]
+        sent = (actors[number % jobs].score.remote(trial).future() for number, trial in enumerate(trials))
+        yield from _in_order(sent, ahead=8 * jobs)
+    finally:
+        if started:
+            ray.shutdown()
+
+
+def _in_order(futures: Iterator[Future[Scored | _Failure]], ahead: int) -> Iterator[Scored | _Failure]:
+    """The results of futures that are made while earlier ones are waited for, at most `ahead` at a time."""
+    waiting: deque[Future[Scored | _Failure]] = deque()
+    for future in futures:
+        waiting.append(future)
+        if len(waiting) == ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+class _Actor:
+    """A worker of Ray's."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._score = scorer.open()
+
+    def score(self, trial: Trial) -> Scored | _Failure:
+        return self._score(trial)
+
+
+_score_here: Callable[[Trial], Scored | _Failure]
+
+
+def _begin_work(scorer: Scorer) -> None:
+    """Prepares a worker process, which ends when its parent does: an executor's own workers survive a parent that is killed."""
+    global _score_here
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _score_here = scorer.open()
+
+
+def _end_with_parent() -> None:
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
+
+
+def _work(trial: Trial) -> Scored | _Failure:
+    return _score_here(trial)
+
+
+# The journal.
+
+
+class _Journal:
+    """Scores by id, and the file that keeps them: JSON lines, the first with what they depend on, then one for each score.
+
+    Only whole lines count, so a run that was killed in the middle of one leaves a file that can be gone on with.
+    """
+
+    def __init__(self, scores: dict[str, Scored], file: BinaryIO | None) -> None:
+        self.scores, self._file = scores, file
+
+    @classmethod
+    @contextlib.contextmanager
+    def open(cls, path: Path, identity: dict[str, str], trials: Sequence[Trial]) -> Iterator[_Journal]:
+        """The journal at `path`, made where there is none."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a+b") as file:
+            size, scores = _read_journal(path, file, identity)
+            if unknown := scores.keys() - {trial.id for trial in trials}:
+                raise ConfigurationError(
+                    f"{path} holds scores of {len(unknown)} trials that the corpus has not, such as {min(unknown)}. "
+                    f"Name another folder, or delete the file."
+                )
+            file.truncate(size)
+            if not size:
+                _append(file, identity)
+            yield cls(scores, file)
+
+    def add(self, scored: Scored) -> None:
+        self.scores[scored.id] = scored
+        if self._file:
+            _append(self._file, asdict(scored))
+
+
+def _append(file: BinaryIO, record: dict[str, Any]) -> None:
+    file.write(json.dumps(record, allow_nan=False).encode() + b"\n")
+    file.flush()
+
+
+def _read_journal(path: Path, file: BinaryIO, identity: dict[str, str]) -> tuple[int, dict[str, Scored]]:
+    """How many bytes of a journal are whole lines, and the scores in them."""
+    file.seek(0)
+    size, scores = 0, {}
+    for number, line in enumerate(file, start=1):
+        if not line.endswith(b"\n"):
+            break
+        try:
+            record = json.loads(line)
+            if number == 1:
+                _require_same(path, record, identity)
+            else:
+                scores[record["id"]] = Scored(**record)
+        except (ValueError, TypeError, KeyError) as error:
+            if isinstance(error, VivavoceError):
+                raise
+            raise ConfigurationError(f"{path}, line {number}, is not a score. Delete the file to score all again.") from error
+        size += len(line)
+    return size, scores
+
+
+def _require_same(path: Path, found: dict[str, Any], identity: dict[str, str]) -> None:
+    if different := [name for name in {**found, **identity} if found.get(name) != identity.get(name)]:
+        name = different[0]
+        raise ConfigurationError(
+            f"{path} holds scores of another {name}, {found.get(name)} instead of {identity.get(name)}. "
+            f"Name another folder, or delete the file to score all again."
+        )
