@@ -11,7 +11,8 @@ from onnx import TensorProto, helper
 
 from vivavoce.bundle import AudioContract, Bundle, EngineFile, Manifest, Model, OperatingPoint, sha256
 from vivavoce.errors import BundleError, ConfigurationError
-from vivavoce_converters.pack import reference_signal, self_test, write_bundle
+from vivavoce.packing import write_bundle
+from vivavoce_converters.pack import reference_signal, self_test
 
 AUDIO = AudioContract(window=16_000, hop=8_000)
 

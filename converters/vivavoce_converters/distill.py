@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -20,10 +19,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
-from vivavoce_calibration.metrics import eer
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
+from vivavoce_calibration.metrics import eer
 
 from .batches import Batches, windows
 from .countermeasure import Countermeasure, save_countermeasure
@@ -148,7 +147,7 @@ class Run:
         }
         partial = self.folder / "state.pt.part"
         torch.save(state, partial)
-        os.replace(partial, self.folder / "state.pt")
+        partial.replace(self.folder / "state.pt")
 
     def _begin(self) -> None:
         path = self.folder / "state.pt"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
+import io
 
 import numpy as np
 import soundfile
@@ -11,9 +10,8 @@ from numpy.typing import NDArray
 
 from vivavoce.bundle import AudioContract, EngineFile, SelfTest, sha256
 from vivavoce.engine import OnnxEngine
-from vivavoce.packing import write_bundle
 
-__all__ = ["reference_signal", "self_test", "write_bundle"]
+__all__ = ["reference_signal", "reference_windows", "self_test"]
 
 SELF_TEST_FILE = "self-test.flac"
 WINDOWS = 2
@@ -21,15 +19,18 @@ WINDOWS = 2
 
 def self_test(content: bytes, file: EngineFile, audio: AudioContract, *, tolerance: float) -> tuple[SelfTest, bytes]:
     """The self test that an engine's own scores on the reference signal make, and its audio file (FLAC)."""
-    signal = reference_signal(WINDOWS * audio.window, audio.sample_rate)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / SELF_TEST_FILE
-        soundfile.write(path, signal, audio.sample_rate, subtype="PCM_16")
-        flac = path.read_bytes()
-        samples, _ = soundfile.read(path, dtype="float32")
-    scores = OnnxEngine(content, file).score(samples.reshape(WINDOWS, audio.window))
+    buffer = io.BytesIO()
+    soundfile.write(buffer, reference_windows(audio).ravel(), audio.sample_rate, format="FLAC", subtype="PCM_16")
+    scores = OnnxEngine(content, file).score(reference_windows(audio))
     rounded = tuple(round(float(score), 6) for score in scores)
+    flac = buffer.getvalue()
     return SelfTest(file=SELF_TEST_FILE, sha256=sha256(flac), scores=rounded, tolerance=tolerance), flac
+
+
+def reference_windows(audio: AudioContract) -> NDArray[np.float32]:
+    """The reference signal as engine input (2, window), in steps of 16 bits as its file holds it."""
+    signal = reference_signal(WINDOWS * audio.window, audio.sample_rate)
+    return (np.round(signal * 32768) / 32768).astype(np.float32).reshape(WINDOWS, audio.window)
 
 
 def reference_signal(samples: int, rate: int) -> NDArray[np.float32]:

@@ -24,8 +24,8 @@ class _Strict(BaseModel):
 class StudentShape(_Strict):
     """A wav2vec 2.0-shaped encoder with a Nes2Net back-end.
 
-    `conv_channels` are those of the seven convolutions of the waveform stem; `mel_branch` is how many mel bands stand beside it,
-    0 for none.
+    `conv_channels` are those of the seven convolutions of the waveform stem; `mel_branch` is how many mel bands stand beside
+    it, 0 for none.
     """
 
     conv_channels: tuple[int, int, int, int, int, int, int]
