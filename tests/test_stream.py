@@ -129,6 +129,14 @@ def test_nothing_is_scored_while_nobody_speaks(tiny_bundle: Path) -> None:
     assert (engine.windows, events, result.reason) == (0, [], "no speech")
 
 
+def test_window_with_little_speech_is_scored_for_the_result_but_gives_no_verdict(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "long", audio={"window": 4 * RATE, "hop": RATE, "minimum_speech": 1.5})
+    fake, _ = detector_with(bundle, lambda window: 1.0)
+    events, result = run(fake, [speech(4), np.zeros(4 * RATE, np.float32)])
+    assert [event.time for event in of_kind(events, "verdict")] == [3, 4, 5, 6]
+    assert [one.end for one in result.segments] == [4, 5, 6, 7]
+
+
 def test_turns_of_speech_are_events(detector: Detector) -> None:
     pause = np.zeros(3 * RATE, np.float32)
     events, _ = run(detector, [pause, speech(4), pause, speech(2), pause])

@@ -115,20 +115,24 @@ class Follower:
 
     def _windows(self) -> Iterator[Event]:
         """Considers the windows that became complete, of the grid and of the watch, in order of their ends."""
-        while (end := min(self._grid_end, self._watch.end if self._watch else self._grid_end)) <= self._history.gated:
-            on_grid = end == self._grid_end
-            on_watch = self._watch is not None and end == self._watch.end
+        watch = self._watch
+        while (end := min(self._grid_end, watch.end if watch else self._grid_end)) <= self._history.gated:
+            on_grid, due = end == self._grid_end, watch if watch and end == watch.end else None
             if on_grid:
                 self._grid_end += self._contract.hop
-            ready = self._watch.step(self._history.speech) if self._watch and on_watch else False
-            yield from self._consider(end, on_grid=on_grid, on_watch=ready)
+            if due:
+                due.step()
+            yield from self._consider(end, on_grid=on_grid, watch=due)
 
-    def _consider(self, end: int, *, on_grid: bool, on_watch: bool = False) -> Iterator[Event]:
-        """Scores the window that ends at `end`, if anybody wants it and it can be judged."""
+    def _consider(self, end: int, *, on_grid: bool, watch: Watch | None = None) -> Iterator[Event]:
+        """Scores the window that ends at `end`, if grid or watch want it and it can be judged."""
         rate, window = self._contract.sample_rate, self._contract.window
         start = max(0, end - window)
         samples, speech = self._history.cut(start, end)
-        if not (on_grid or on_watch) or speech < WINDOW_SPEECH * rate:
+        on_grid = on_grid and speech >= WINDOW_SPEECH * rate
+        if watch and not watch.wants(speech, self._history.speech):
+            watch = None
+        if not on_grid and not watch:
             return
         if is_clipped(samples):
             self._clipped |= on_grid
@@ -138,8 +142,8 @@ class Follower:
             self._segments.append(segment)
             self._weighted_sum += speech * segment.score
             self._weight += speech
-        if self._watch and on_watch:
-            yield from self._watch.take(segment, speech)
+        if watch:
+            yield from watch.take(segment, speech)
 
     def _findings(self) -> Findings:
         rate, levels = self._sample_rate, self._levels

@@ -24,6 +24,7 @@ class Watch:
         contract = judge.contract
         self._hop = round(policy.hop * contract.sample_rate) if policy.hop else contract.hop
         self._first_verdict = contract.first_verdict * contract.sample_rate
+        self._enough = min(contract.minimum_speech * contract.sample_rate, contract.window / 2)
         self._patience = policy.forget_after * contract.sample_rate
         # In step with the grid where the hops are equal, so that most windows are scored once for both.
         self.end = (contract.window - 1) % self._hop + 1
@@ -37,10 +38,13 @@ class Watch:
         if silence > self._patience:
             self._forget(heard)
 
-    def step(self, heard: int) -> bool:
-        """Goes on to the next window; whether there was speech enough to judge the one that is due."""
+    def step(self) -> None:
+        """Goes on to the next window."""
         self.end += self._hop
-        return heard - self._heard_before >= self._first_verdict
+
+    def wants(self, speech: int, heard: int) -> bool:
+        """Whether a window with `speech` samples of speech, after `heard` in all, says enough about this speaker."""
+        return speech >= self._enough and heard - self._heard_before >= self._first_verdict
 
     def take(self, segment: Segment, speech: int) -> Iterator[Event]:
         """What follows from one more window, with `speech` samples of speech."""
