@@ -1,0 +1,60 @@
+"""Writes the figures of README.md: what the embedded bundle measured on its corpora, and what it costs on this machine.
+
+    python benchmarks/figures.py          measure and rewrite the part of README.md between the two markers
+    python benchmarks/figures.py --check  fail where the error rates there are not those of the embedded bundle
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from vivavoce.bundle import Bundle, Evaluation, default_bundle
+
+README = Path(__file__).parent.parent / "README.md"
+BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
+ERRORS_END = "<!-- errors: end -->\n"
+
+
+def errors(bundle: Bundle) -> str:
+    """The table of the manifest's evaluations."""
+    rows = [
+        "| metric | corpus | value | interval | bona fide | spoof | engine |",
+        "| --- | --- | ---: | --- | ---: | ---: | --- |",
+        *(row(evaluation) for evaluation in bundle.manifest.evaluations),
+    ]
+    return "\n".join(rows) + "\n" + ERRORS_END
+
+
+def row(e: Evaluation) -> str:
+    """One evaluation as a line of the table."""
+    percent = e.metric in ("EER", "FPR", "FNR", "HTER")
+    value, low, high = (f"{100 * x:.1f} %" if percent else f"{x:.3f}" for x in (e.value, e.low, e.high))
+    interval = f"{low} to {high} ({e.level:.0%})"
+    return f"| {e.metric} | {e.corpus} {e.subset} | {value} | {interval} | {e.bonafide} | {e.spoof} | {e.engine} |"
+
+
+def costs() -> str:
+    """What `vivavoce bench` prints on this machine, conditions first."""
+    command = [sys.executable, "-m", "vivavoce", "bench"]
+    environment = os.environ | {"COLUMNS": "110", "NO_COLOR": "1"}
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+    lines = [line.rstrip() for line in done.stdout.strip().splitlines()]
+    return "\n```text\n$ vivavoce bench\n" + "\n".join(lines) + "\n```\n"
+
+
+def main() -> int:
+    text = README.read_text(encoding="utf-8")
+    before, rest = text.split(BEGIN)
+    inside, after = rest.split(END)
+    table = errors(Bundle(default_bundle()))
+    if "--check" in sys.argv:
+        return 0 if inside.startswith(table) else 1
+    README.write_text(before + BEGIN + table + costs() + END + after, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
