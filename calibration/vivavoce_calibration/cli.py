@@ -1,0 +1,226 @@
+"""The verbs of the command `vivavoce` that need a corpus. Heavy libraries are imported when a verb runs, not for its help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vivavoce.bundle import Bundle
+from vivavoce.commands.terminal import GOOD, console, grid, show, table
+from vivavoce.errors import ConfigurationError, needs_extra
+from vivavoce.machine import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from rich.table import Table
+
+    from vivavoce.bundle import Evaluation, Manifest, OperatingPoint
+
+    from .corpora import Trial
+    from .evaluation import Part, Report, Subject
+    from .scoring import Scored, Scorer
+
+__all__ = ["calibrate_command", "evaluate_command"]
+
+EXTRA = "calibrate"
+
+BundleFolder = Annotated[Path, typer.Argument(help="A bundle's folder.")]
+CorpusFolder = Annotated[Path, typer.Argument(help="A corpus' folder.")]
+Layout = Annotated[str | None, typer.Option(help="The corpus' layout; recognised by its lists by default.")]
+Name = Annotated[str | None, typer.Option(help="What to call the corpus; its folder's name by default.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that score at the same time; one a core by default.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for one inference.")]
+Precision = Annotated[str | None, typer.Option(help="The engine, where the bundle has several.")]
+Draws = Annotated[int | None, typer.Option(min=1, help="Draws of the bootstrap; 1,000 by default, fewer for large corpora.")]
+OnRay = Annotated[bool, typer.Option("--ray", help="Score with Ray, here or on the cluster that RAY_ADDRESS names.")]
+
+
+def evaluate_command(
+    bundle: BundleFolder,
+    corpus: CorpusFolder,
+    layout: Layout = None,
+    subset: Annotated[str | None, typer.Option(help="The subset; what the field reports by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for scores and report; give the same one to go on after an interruption.")
+    ] = None,
+    name: Name = None,
+    operating_point: Annotated[str | None, typer.Option(help="The threshold to report at; the bundle's default.")] = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    precision: Precision = None,
+    draws: Draws = None,
+    ray: OnRay = False,
+    json: Annotated[bool, typer.Option("--json", help="The report as JSON, instead of tables.")] = False,
+) -> int:
+    """Score a corpus and report error rates, by system, codec, source, duration and language. Resumable."""
+    with needs_extra(EXTRA):
+        from .corpora import read_corpus
+        from .evaluation import Measured, evaluate
+        from .report import write_page
+        from .scoring import Scorer, write_scores
+
+    import numpy as np
+
+    opened = Bundle(bundle)
+    manifest = opened.manifest
+    point = opened.operating_point(operating_point or manifest.default_operating_point)
+    trials = read_corpus(corpus, layout=layout, subset=subset)
+    scorer = Scorer(bundle, precision, threads)
+    subject = _subject(scorer, trials, corpus, name, subset)
+    folder = out or Path(f"{manifest.name}-{subject.corpus}-{subject.subset}")
+    scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
+    report = evaluate(trials, scores, manifest, subject, operating_point=point, draws=draws)
+    write_scores(folder / "scores.tsv", scores)
+    (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    measured = Measured.of(trials, np.array([one.score for one in scores]))
+    write_page(folder / "report.html", report, measured, manifest.calibration)
+    if json:
+        print(report.model_dump_json())
+    else:
+        show(console(), *_tables(report), grid({"written to": str(folder), "read first": str(folder / "report.html")}))
+    return GOOD
+
+
+def calibrate_command(
+    bundle: BundleFolder,
+    corpus: CorpusFolder,
+    out: Annotated[Path, typer.Option(help="The folder of the new bundle; it must not exist.")],
+    layout: Layout = None,
+    subset: Annotated[str, typer.Option(help="The subset to fit on; never the one that is reported.")] = "dev",
+    test: Annotated[str | None, typer.Option(help="Another subset whose figures the manifest gets too.")] = None,
+    name: Name = None,
+    prior: Annotated[float, typer.Option(help="P(bona fide), for the fit and for probabilities.")] = 0.5,
+    default: Annotated[str | None, typer.Option(help="The default operating point; the bundle's own, or else eer.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="The folder for scores; OUT.scores by default.")] = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    precision: Precision = None,
+    draws: Draws = None,
+    ray: OnRay = False,
+) -> int:
+    """Fit log-likelihood ratios and operating points on a corpus, and write them into a new bundle. Resumable."""
+    with needs_extra(EXTRA):
+        from .calibrate import calibrated, figures_on, rewritten
+        from .corpora import read_corpus
+        from .scoring import Scorer
+
+    if out.exists():
+        raise ConfigurationError(f"{out} exists. Choose a new folder; a bundle is never written over.")
+    if test == subset:
+        raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
+    opened, scorer = Bundle(bundle), Scorer(bundle, precision, threads)
+    folder = scores or out.with_name(f"{out.name}.scores")
+    chosen = {one: read_corpus(corpus, layout=layout, subset=one) for one in (subset, test) if one}
+    found = {one: _scored(trials, scorer, folder / f"{one}.jsonl", jobs, ray) for one, trials in chosen.items()}
+    subjects = {one: _subject(scorer, trials, corpus, name, one) for one, trials in chosen.items()}
+    manifest = calibrated(
+        opened.manifest, chosen[subset], found[subset], subjects[subset], prior=prior, default=default, draws=draws
+    )
+    if test:
+        figures = figures_on(chosen[test], found[test], opened.manifest, manifest, subjects[test], draws=draws)
+        manifest = manifest.model_copy(update={"evaluations": (*manifest.evaluations, *figures)})
+    written = rewritten(opened, manifest, out)
+    show(console(), *_calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
+    return GOOD
+
+
+def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:
+    from .evaluation import Subject
+
+    manifest, identity = Bundle(scorer.bundle).manifest, scorer.identity()
+    subsets = {trial.subset or "all" for trial in trials}
+    return Subject(
+        bundle=f"{manifest.name} {manifest.version}",
+        manifest_sha256=identity.pop("manifest_sha256"),
+        engine=identity.pop("engine"),
+        corpus=name or corpus.resolve().name,
+        subset=subset or (subsets.pop() if len(subsets) == 1 else "all"),
+        environment=identity,
+    )
+
+
+def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | None, ray: bool) -> list[Scored]:
+    """The scores, with a bar on stderr where that is a terminal."""
+    from .scoring import score_corpus
+
+    shown = console(stderr=True)
+    columns = (TextColumn(journal.stem), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+        task = progress.add_task("", total=len(trials))
+        return score_corpus(
+            trials,
+            scorer,
+            journal=journal,
+            jobs=jobs or machine()["cores"],
+            pool="ray" if ray else "processes",
+            advance=lambda count: progress.advance(task, count),
+        )
+
+
+# What the verbs print.
+
+
+def _tables(report: Report) -> Iterable[Table]:
+    decisions = [(one.key, f"{one.accepted}", f"{one.rejected}", *_undecided(one.undecided)) for one in report.decisions]
+    subject = report.subject
+    yield grid(
+        {
+            "bundle": f"{subject.bundle}, {subject.engine}",
+            "corpus": f"{subject.corpus}, {subject.subset}: {report.bonafide:,} bona fide, {report.spoof:,} spoof",
+            "threshold": f"{report.threshold.threshold:.4f} ({report.threshold.name})",
+        }
+    )
+    yield _figures(report.figures)
+    yield table(("with the gate", "accepted", "rejected", "undecided", "because"), decisions)
+    yield _operating_points(report.operating_points)
+    for by in dict.fromkeys(part.by for part in report.parts):
+        yield _parts(by, [part for part in report.parts if part.by == by])
+
+
+def _undecided(reasons: dict[str, int]) -> tuple[str, str]:
+    return f"{sum(reasons.values())}", ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+
+
+def _calibration_tables(manifest: Manifest) -> Iterable[Table]:
+    found = manifest.calibration
+    if found:
+        yield grid({"log-likelihood ratio": f"{found.scale:.4g} * score {found.offset:+.4g}", "fitted on": found.corpus})
+    yield _operating_points(manifest.operating_points)
+    yield _figures(manifest.evaluations)
+
+
+def _figures(figures: Iterable[Evaluation]) -> Table:
+    from .report import figure
+
+    rows = [
+        (
+            one.metric,
+            *(figure(one.metric, value) for value in (one.value, one.low, one.high)),
+            one.subset,
+            f"{one.bonafide}",
+            f"{one.spoof}",
+        )
+        for one in figures
+    ]
+    return table(("metric", "value", "from", "to", "subset", "bona fide", "spoof"), rows)
+
+
+def _operating_points(points: Iterable[OperatingPoint]) -> Table:
+    from .report import share
+
+    rows = [(point.name, f"{point.threshold:.4f}", share(point.fnr), share(point.fpr)) for point in points]
+    return table(("operating point", "threshold", "bona fide rejected", "spoofs accepted"), rows)
+
+
+def _parts(by: str, parts: Iterable[Part]) -> Table:
+    from .report import share
+
+    rows = [
+        (part.name, f"{part.bonafide}", f"{part.spoof}", share(part.eer), share(part.fnr), share(part.fpr), f"{part.undecided}")
+        for part in parts
+    ]
+    return table((by, "bona fide", "spoof", "EER", "bona fide rejected", "spoofs accepted", "undecided"), rows)

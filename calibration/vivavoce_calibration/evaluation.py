@@ -1,0 +1,287 @@
+"""The figures of a bundle on a corpus: error rates, costs, decisions, and the parts of the corpus that they come from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Rate
+
+from .breakdown import OF_ATTACKS, slices, split_scores
+from .corpora import Key, Trial
+from .metrics import FloatArray, Interval, Metric, act_dcf, cllr, eer, error_rates, interval, min_dcf, roc_auc
+from .operating_points import clopper_pearson
+from .scoring import Scored
+
+__all__ = ["LEVEL", "Decisions", "Measured", "Part", "Report", "Subject", "Worst", "evaluate", "measure"]
+
+LEVEL = 0.95
+FIELDS = ("system", "vocoder", "source", "codec", "transmission", "duration", "language")
+RARE = 5
+"""Trials below which a part is told together with others."""
+WORST = 10
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Subject(_Frozen):
+    """What was evaluated, on what."""
+
+    bundle: str
+    manifest_sha256: str
+    engine: str
+    corpus: str
+    subset: str
+    environment: dict[str, str] = {}
+    """The versions of what ran."""
+
+
+class Decisions(_Frozen):
+    """What the detector decides about the trials of one class at the shipped threshold, the speech gate on."""
+
+    key: Key
+    accepted: int
+    rejected: int
+    undecided: dict[str, int]
+    """How many are left undecided, by reason."""
+
+
+class Part(_Frozen):
+    """One part of the corpus. `eer` needs five trials of each class; a class without trials has no rate.
+
+    By "system" or "vocoder" a part is the spoofs of one against all bona fide trials, and has no `fnr` of its own.
+    """
+
+    by: str
+    name: str
+    bonafide: int
+    spoof: int
+    undecided: int
+    eer: Rate | None
+    fnr: Rate | None
+    fpr: Rate | None
+
+
+class Worst(_Frozen):
+    """A trial whose score is far on the wrong side."""
+
+    id: str
+    audio: str
+    key: Key
+    score: float
+    system: str | None
+    source: str | None
+    reason: str | None
+
+
+class Report(_Frozen):
+    """Everything that was measured, ready to be written as JSON."""
+
+    subject: Subject
+    threshold: OperatingPoint
+    """The shipped operating point, with the rates that the bundle's manifest gives for it."""
+    calibrated: bool
+    bonafide: int
+    spoof: int
+    speakers: int
+    level: float
+    draws: int
+    figures: tuple[Evaluation, ...]
+    operating_points: tuple[OperatingPoint, ...]
+    """The bundle's thresholds, with the rates that they have here."""
+    decisions: tuple[Decisions, Decisions]
+    parts: tuple[Part, ...]
+    worst: tuple[Worst, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The scores of both classes, and their speakers, for the intervals."""
+
+    bonafide: FloatArray
+    spoof: FloatArray
+    bonafide_speakers: tuple[str | None, ...]
+    spoof_speakers: tuple[str | None, ...]
+
+    @classmethod
+    def of(cls, trials: Sequence[Trial], scores: FloatArray) -> Measured:
+        bonafide, spoof = split_scores(trials, scores)
+        speakers: dict[str, list[str | None]] = {"bonafide": [], "spoof": []}
+        for trial in trials:
+            speakers[trial.key].append(trial.speaker)
+        return cls(bonafide, spoof, tuple(speakers["bonafide"]), tuple(speakers["spoof"]))
+
+    def interval(self, metric: Metric, draws: int) -> Interval:
+        """The metric with its bootstrap interval over speakers; over trials where a class has no two speakers."""
+        return interval(
+            metric,
+            self.bonafide,
+            self.spoof,
+            bonafide_speakers=self.bonafide_speakers if len(set(self.bonafide_speakers)) > 1 else None,
+            spoof_speakers=self.spoof_speakers if len(set(self.spoof_speakers)) > 1 else None,
+            draws=draws,
+            level=LEVEL,
+        )
+
+
+def evaluate(
+    trials: Sequence[Trial],
+    scores: Sequence[Scored],
+    manifest: Manifest,
+    subject: Subject,
+    *,
+    operating_point: OperatingPoint | None = None,
+    draws: int | None = None,
+) -> Report:
+    """The report on a bundle's scores, one for each trial, in the same order.
+
+    `operating_point` is the one of the manifest to report at; None is the default. Intervals are of level 0.95:
+    those of FNR and FPR are Clopper and Pearson's; all others come from `draws` of the bootstrap over speakers, by default
+    1,000, fewer for more than 10,000 trials. Raises ConfigurationError where a class has fewer than two trials.
+    """
+    trials = [replace(trial, duration=one.duration) for trial, one in zip(trials, scores, strict=True)]
+    values = np.array([one.score for one in scores])
+    draws = draws or _affordable(len(trials))
+    points = {point.name: point for point in manifest.operating_points}
+    shipped = operating_point or points[manifest.default_operating_point]
+    measured = Measured.of(trials, values)
+    return Report(
+        subject=subject,
+        threshold=shipped,
+        calibrated=manifest.calibration is not None,
+        bonafide=measured.bonafide.size,
+        spoof=measured.spoof.size,
+        speakers=len({trial.speaker for trial in trials if trial.speaker}),
+        level=LEVEL,
+        draws=draws,
+        figures=measure(measured, subject, shipped, calibrated=manifest.calibration is not None, draws=draws),
+        operating_points=tuple(_here(point, measured, subject.corpus) for point in points.values()),
+        decisions=(_decisions("bonafide", trials, scores, shipped), _decisions("spoof", trials, scores, shipped)),
+        parts=tuple(_parts(trials, scores, values, shipped.threshold, draws)),
+        worst=_worst(trials, scores),
+    )
+
+
+def measure(
+    measured: Measured, subject: Subject, point: OperatingPoint, *, calibrated: bool, draws: int | None = None
+) -> tuple[Evaluation, ...]:
+    """The figures of a corpus. Cllr and actDCF are there for log-likelihood ratios only: of other scores they mean nothing."""
+    draws = draws or _affordable(measured.bonafide.size + measured.spoof.size)
+    metrics: dict[str, Metric] = {"EER": eer, "minDCF": min_dcf, "AUC": roc_auc}
+    if calibrated:
+        metrics |= {"actDCF": act_dcf, "Cllr": cllr}
+    metrics[f"HTER at {point.name}"] = lambda bonafide, spoof: error_rates(bonafide, spoof, point.threshold).hter
+    found: dict[str, Interval | Rate] = {name: measured.interval(metric, draws) for name, metric in metrics.items()}
+    here = _here(point, measured, subject.corpus)
+    for name, rate in (("FNR", here.fnr), ("FPR", here.fpr)):
+        if rate:
+            found[f"{name} at {point.name}"] = rate
+    return tuple(
+        Evaluation(
+            metric=name,
+            value=one.value,
+            low=one.low,
+            high=one.high,
+            level=LEVEL,
+            corpus=subject.corpus,
+            subset=subject.subset,
+            bonafide=measured.bonafide.size,
+            spoof=measured.spoof.size,
+            engine=subject.engine,
+        )
+        for name, one in found.items()
+    )
+
+
+def _affordable(trials: int) -> int:
+    """Draws of the bootstrap: each takes time as trials do, and the more trials, the less the interval's ends matter."""
+    return min(1000, max(100, 10_000_000 // trials))
+
+
+def _here(point: OperatingPoint, measured: Measured, corpus: str) -> OperatingPoint:
+    """An operating point with the rates that its threshold has on these trials."""
+    rejected = int(np.count_nonzero(measured.bonafide < point.threshold))
+    accepted = int(np.count_nonzero(measured.spoof >= point.threshold))
+    return OperatingPoint(
+        name=point.name,
+        threshold=point.threshold,
+        fpr=clopper_pearson(accepted, measured.spoof.size, level=LEVEL),
+        fnr=clopper_pearson(rejected, measured.bonafide.size, level=LEVEL),
+        corpus=corpus,
+    )
+
+
+def _decisions(key: Key, trials: Sequence[Trial], scores: Sequence[Scored], point: OperatingPoint) -> Decisions:
+    own = [one for trial, one in zip(trials, scores, strict=True) if trial.key == key]
+    decided = [one.score for one in own if one.reason is None]
+    accepted = sum(score >= point.threshold for score in decided)
+    undecided = Counter(one.reason for one in own if one.reason)
+    return Decisions(key=key, accepted=accepted, rejected=len(decided) - accepted, undecided=dict(undecided.most_common()))
+
+
+def _parts(
+    trials: Sequence[Trial], scores: Sequence[Scored], values: FloatArray, threshold: float, draws: int
+) -> Iterator[Part]:
+    undecided = np.array([one.reason is not None for one in scores])
+    spoofs = np.array([trial.key == "spoof" for trial in trials])
+    for field in FIELDS:
+        if all(getattr(trial, field) is None for trial in trials):
+            continue
+        for name, mask in _gathered(field, slices(trials, field)):
+            own = Measured.of([trials[int(index)] for index in np.flatnonzero(mask)], values[mask])
+            counted = mask & spoofs if field in OF_ATTACKS else mask
+            yield _part(field, name, own, int(undecided[counted].sum()), threshold, draws)
+
+
+def _gathered(field: str, parts: Iterable[tuple[str, NDArray[np.bool_]]]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """The parts, those with few trials as one; an attack counts however few there are of it."""
+    rare = []
+    for name, mask in parts:
+        if field in OF_ATTACKS or np.count_nonzero(mask) >= RARE:
+            yield name, mask
+        else:
+            rare.append(mask)
+    if rare:
+        yield f"{len(rare)} with fewer than {RARE} trials", np.logical_or.reduce(rare)
+
+
+def _part(by: str, name: str, own: Measured, undecided: int, threshold: float, draws: int) -> Part:
+    bonafide, spoof = own.bonafide.size, own.spoof.size
+    error = own.interval(eer, draws) if min(bonafide, spoof) >= RARE else None
+    rejected, accepted = np.count_nonzero(own.bonafide < threshold), np.count_nonzero(own.spoof >= threshold)
+    return Part(
+        by=by,
+        name=name,
+        bonafide=bonafide,
+        spoof=spoof,
+        undecided=undecided,
+        eer=Rate(value=error.value, low=error.low, high=error.high, trials=bonafide + spoof) if error else None,
+        fnr=clopper_pearson(int(rejected), bonafide) if bonafide and by not in OF_ATTACKS else None,
+        fpr=clopper_pearson(int(accepted), spoof) if spoof else None,
+    )
+
+
+def _worst(trials: Sequence[Trial], scores: Sequence[Scored]) -> tuple[Worst, ...]:
+    """The bona fide trials with the lowest scores and the spoofs with the highest."""
+    order = sorted(zip(trials, scores, strict=True), key=lambda pair: pair[1].score)
+    lowest = [pair for pair in order if pair[0].key == "bonafide"][:WORST]
+    highest = [pair for pair in reversed(order) if pair[0].key == "spoof"][:WORST]
+    return tuple(
+        Worst(
+            id=trial.id,
+            audio=str(trial.audio),
+            key=trial.key,
+            score=one.score,
+            system=trial.system,
+            source=trial.source,
+            reason=one.reason,
+        )
+        for trial, one in (*lowest, *highest)
+    )
