@@ -152,7 +152,7 @@ def _open(source: Any) -> tuple[str, Any]:
             raise AudioError(f"{path} is empty (0 bytes). Record or copy it again.")
         return str(path), path
     if isinstance(source, io.TextIOBase):
-        raise AudioError(f"{getattr(source, 'name', 'The file object')} is open as text. Open it with mode \"rb\".")
+        raise AudioError(f'{getattr(source, "name", "The file object")} is open as text. Open it with mode "rb".')
     if hasattr(source, "read"):
         return getattr(source, "name", None) or "The file object", source
     raise AudioError(
