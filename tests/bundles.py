@@ -103,7 +103,7 @@ def _manifest(path: Path, precisions: Sequence[str]) -> dict[str, Any]:
                 **{"bonafide": 100, "spoof": 200, "engine": f"{precisions[0]}.onnx"},
             }
         ],
-        "regression": {"largest_deviation": 0.0},
+        "regression": _regression(f"{precisions[0]}.onnx"),
         "self_test": {
             "file": "self-test.flac",
             "sha256": digest("self-test.flac"),
@@ -111,6 +111,17 @@ def _manifest(path: Path, precisions: Sequence[str]) -> dict[str, Any]:
             "tolerance": 1e-3,
         },
         "documents": {"model-card.md": digest("model-card.md")},
+    }
+
+
+def _regression(engine: str) -> dict[str, Any]:
+    flips = dict.fromkeys(("bonafide_rejected", "bonafide_accepted", "spoof_accepted", "spoof_rejected"), 0)
+    return {
+        **{"candidate": engine, "candidate_sha256": "1" * 64, "reference": "float32.onnx", "reference_sha256": "2" * 64},
+        **{"corpus": "made up", "subset": "dev", "bonafide": 100, "spoof": 200, "level": 0.95, "scores": "calibrated"},
+        "differences": [{"metric": "EER", "reference": 0.05, "value": 0.001, "low": -0.002, "high": 0.004}],
+        **{"pearson": 0.999, "spearman": 0.998, "largest_difference": 0.2, "furthest_trial": "t1"},
+        "flips": [{"by": "all", "name": "all", "share": _rate(0.01, 300), **flips, "bonafide_rejected": 3}],
     }
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +15,11 @@ from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Rate
 
 from .breakdown import OF_ATTACKS, slices, split_scores
 from .corpora import Key, Trial
-from .metrics import FloatArray, Interval, Metric, act_dcf, cllr, eer, error_rates, interval, min_dcf, roc_auc
+from .metrics import FloatArray, Interval, Metric, act_dcf, cllr, eer, error_rates, interval, min_dcf, paired_interval, roc_auc
 from .operating_points import clopper_pearson
 from .scoring import Scored
 
-__all__ = ["LEVEL", "Decisions", "Measured", "Part", "Report", "Subject", "Worst", "evaluate", "measure"]
+__all__ = ["LEVEL", "Decisions", "Measured", "Part", "Report", "Subject", "Worst", "evaluate", "measure", "parts"]
 
 LEVEL = 0.95
 FIELDS = ("system", "vocoder", "source", "codec", "transmission", "duration", "language")
@@ -120,15 +121,16 @@ class Measured:
 
     def interval(self, metric: Metric, draws: int) -> Interval:
         """The metric with its bootstrap interval over speakers; over trials where a class has no two speakers."""
-        return interval(
-            metric,
-            self.bonafide,
-            self.spoof,
-            bonafide_speakers=self.bonafide_speakers if len(set(self.bonafide_speakers)) > 1 else None,
-            spoof_speakers=self.spoof_speakers if len(set(self.spoof_speakers)) > 1 else None,
-            draws=draws,
-            level=LEVEL,
-        )
+        return interval(metric, self.bonafide, self.spoof, **self._speakers(), draws=draws, level=LEVEL)
+
+    def beyond(self, reference: Measured, metric: Metric, draws: int) -> Interval:
+        """By how much the metric exceeds that of other scores of the same trials, with a paired interval."""
+        own, other = (self.bonafide, self.spoof), (reference.bonafide, reference.spoof)
+        return paired_interval(metric, own, other, **self._speakers(), draws=draws, level=LEVEL)
+
+    def _speakers(self) -> Any:
+        classes = {"bonafide_speakers": self.bonafide_speakers, "spoof_speakers": self.spoof_speakers}
+        return {name: who if len(set(who)) > 1 else None for name, who in classes.items()}
 
 
 def evaluate(
@@ -230,26 +232,32 @@ def _parts(
     trials: Sequence[Trial], scores: Sequence[Scored], values: FloatArray, threshold: float, draws: int
 ) -> Iterator[Part]:
     undecided = np.array([one.reason is not None for one in scores])
-    spoofs = np.array([trial.key == "spoof" for trial in trials])
-    for field in FIELDS:
+    genuine = np.array([trial.key == "bonafide" for trial in trials])
+    for by, name, mask in parts(trials, FIELDS):
+        rivals = genuine if by in OF_ATTACKS else False
+        own = Measured.of([trials[int(index)] for index in np.flatnonzero(mask | rivals)], values[mask | rivals])
+        yield _part(by, name, own, int(undecided[mask].sum()), threshold, draws)
+
+
+def parts(trials: Sequence[Trial], fields: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
+    """The parts of a corpus by those of the fields that it tells: field, name, and which trials, as an array (trials,).
+
+    By "system" or "vocoder" a part is spoofs alone. By any other field, the parts of fewer than `RARE` trials are one.
+    """
+    genuine = np.array([trial.key == "bonafide" for trial in trials])
+    for field in fields:
         if all(getattr(trial, field) is None for trial in trials):
             continue
-        for name, mask in _gathered(field, slices(trials, field)):
-            own = Measured.of([trials[int(index)] for index in np.flatnonzero(mask)], values[mask])
-            counted = mask & spoofs if field in OF_ATTACKS else mask
-            yield _part(field, name, own, int(undecided[counted].sum()), threshold, draws)
-
-
-def _gathered(field: str, parts: Iterable[tuple[str, NDArray[np.bool_]]]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """The parts, those with few trials as one; an attack counts however few there are of it."""
-    rare = []
-    for name, mask in parts:
-        if field in OF_ATTACKS or np.count_nonzero(mask) >= RARE:
-            yield name, mask
-        else:
-            rare.append(mask)
-    if rare:
-        yield f"{len(rare)} with fewer than {RARE} trials", np.logical_or.reduce(rare)
+        rare = []
+        for name, mask in slices(trials, field):
+            if field in OF_ATTACKS:
+                yield field, name, mask & ~genuine
+            elif np.count_nonzero(mask) >= RARE:
+                yield field, name, mask
+            else:
+                rare.append(mask)
+        if rare:
+            yield field, f"{len(rare)} with fewer than {RARE} trials", np.logical_or.reduce(rare)
 
 
 def _part(by: str, name: str, own: Measured, undecided: int, threshold: float, draws: int) -> Part:

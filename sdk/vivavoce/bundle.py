@@ -23,12 +23,15 @@ __all__ = [
     "AudioContract",
     "Bundle",
     "Calibration",
+    "Difference",
     "EngineFile",
     "Evaluation",
+    "Flips",
     "Manifest",
     "Model",
     "OperatingPoint",
     "Rate",
+    "Regression",
     "SelfTest",
     "default_bundle",
     "sha256",
@@ -140,6 +143,62 @@ class Evaluation(_Strict):
     engine: str
 
 
+class Difference(_Strict):
+    """How far a metric of the candidate lies above that of the reference, on the same trials, with a paired interval."""
+
+    metric: str
+    reference: float
+    value: float
+    low: float
+    high: float
+
+
+class Flips(_Strict):
+    """Decisions of the candidate that are not those of the reference, among the trials of one part of a corpus.
+
+    Each of the last four counts the trials whose decision became this.
+    """
+
+    by: str
+    """What the part is one by, such as "codec"; "all" for the whole corpus."""
+    name: str
+    share: Rate
+    bonafide_rejected: int = Field(ge=0)
+    bonafide_accepted: int = Field(ge=0)
+    spoof_accepted: int = Field(ge=0)
+    spoof_rejected: int = Field(ge=0)
+
+
+class Regression(_Strict):
+    """What became of the scores from one engine, the reference, to another, the candidate, over one corpus."""
+
+    candidate: str
+    candidate_sha256: Sha256
+    """Of the engine's file, as that of the reference."""
+    reference: str
+    reference_sha256: Sha256
+    corpus: str
+    subset: str
+    bonafide: int = Field(gt=0)
+    spoof: int = Field(gt=0)
+    level: float
+    """Of every interval."""
+    scores: Literal["calibrated", "reference", "uncalibrated"]
+    """Each by its own calibration and threshold; both by those of the reference; neither, at the reference's EER threshold."""
+    differences: tuple[Difference, ...]
+    pearson: float = Field(ge=-1, le=1)
+    spearman: float = Field(ge=-1, le=1)
+    largest_difference: float = Field(ge=0)
+    """Of two scores of one trial, in units of the scores compared."""
+    furthest_trial: str
+    """The trial with that difference."""
+    flips: tuple[Flips, ...] = Field(min_length=1)
+    """Of the whole corpus first."""
+    limits: dict[str, float] = {}
+    broken: tuple[str, ...] = ()
+    """Which limits are broken, and by what; none: the candidate may stand in for the reference."""
+
+
 class SelfTest(_Strict):
     """Windows for which every engine must give the expected scores: one row of `file`'s audio each, within `tolerance`."""
 
@@ -164,7 +223,8 @@ class Manifest(_Strict):
     operating_points: tuple[OperatingPoint, ...] = Field(min_length=1)
     default_operating_point: str
     evaluations: tuple[Evaluation, ...] = ()
-    regression: dict[str, Any] | None = None
+    regression: Regression | None = None
+    """How an engine of the bundle compares with the full precision that it comes from."""
     self_test: SelfTest
     documents: dict[FileName, Sha256] = {}
     """Further files, for people, such as the model card."""

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ..bundle import Bundle, Manifest, OperatingPoint, Rate, default_bundle
+from ..bundle import Bundle, Manifest, OperatingPoint, Rate, Regression, default_bundle
 from ..engine import open_engine
 from ..errors import VivavoceError
 from ..machine import versions
@@ -123,4 +123,17 @@ def _evaluations(manifest: Manifest) -> Iterator[Table]:
     if rows:
         yield table(("evaluation", "value", "interval", "corpus", "trials", "engine"), rows)
     if manifest.regression:
-        yield grid({"regression": ", ".join(f"{name} {value}" for name, value in manifest.regression.items())})
+        yield _regression(manifest.regression)
+
+
+def _regression(found: Regression) -> Table:
+    differences = [f"{one.metric} {one.value:+.4f} ({one.low:+.4f} to {one.high:+.4f})" for one in found.differences]
+    trials = f"{found.bonafide:,} bona fide and {found.spoof:,} spoof trials of {found.corpus}, {found.subset}"
+    return grid(
+        {
+            "compared": f"{found.candidate} with {found.reference} on {trials}",
+            "differences": ", ".join(differences),
+            "other decisions": _rate(found.flips[0].share),
+            "limits": "; ".join(found.broken) or ("kept" if found.limits else "none were set"),
+        }
+    )
