@@ -240,25 +240,52 @@ def test_callback_after_the_end_is_ignored(portaudio: FakeSoundDevice) -> None:
         opened.__enter__()
 
 
+def test_what_was_heard_before_closing_is_delivered(portaudio: FakeSoundDevice) -> None:
+    with Microphone() as opened:
+        items = iter(opened)
+        portaudio.streams[-1].hear(ramp(0, 160))
+        assert len(next(items)) == 160
+        portaudio.streams[-1].hear(ramp(160, 259))
+        opened.close()
+        np.testing.assert_array_equal(np.concatenate(list(items)), ramp(160, 259))
+
+
 @pytest.mark.parametrize("gone", [False, True], ids=["while it hears", "while the device is gone"])
 def test_closing_from_another_thread_ends_listening_with_a_result(
     portaudio: FakeSoundDevice, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
 ) -> None:
     monkeypatch.setattr(microphone, "STALL_SECONDS", 0.02 if gone else 60)
     monkeypatch.setattr(microphone, "BACK_OFF", (60,))
+    detector, kinds = Detector(tiny_bundle), []
+    with Microphone() as opened:
+        portaudio.streams[-1].hear(speech(2))
+        timer = threading.Timer(0.05, opened.close)
+        for event in detector.listen(opened):
+            kinds.append(event.kind)
+            if event.kind == ("device-lost" if gone else "speech-started"):
+                timer.start()
+    assert kinds[-1] == "finished"
+    assert event.result is not None
+    assert event.result.duration == 2
+    assert portaudio.streams[-1].closed
+
+
+def test_microphone_closed_before_anybody_listens_gives_what_it_heard(portaudio: FakeSoundDevice) -> None:
     opened = Microphone()
     opened.__enter__()
-    portaudio.streams[-1].hear(speech(2))
-    timer = threading.Timer(0.2, opened.close)
-    timer.start()
-    events = list(Detector(tiny_bundle).listen(opened))
-    timer.join()
-    assert [event.kind for event in events if event.kind in ("device-lost", "finished")] == ["device-lost"] * gone + [
-        "finished"
-    ]
-    assert events[-1].result is not None
-    assert events[-1].result.duration == 2
-    assert portaudio.streams[-1].closed
+    portaudio.streams[-1].hear(ramp(0, 160))
+    opened.close()
+    assert [len(item) for item in opened if not isinstance(item, Lost)] == [160]
+    with pytest.raises(ConfigurationError, match="Make a new one"):
+        next(iter(opened))
+
+
+def test_microphone_closed_before_it_was_opened_stays_closed(portaudio: FakeSoundDevice) -> None:
+    opened = Microphone()
+    opened.close()
+    with pytest.raises(ConfigurationError, match="Make a new one"):
+        opened.__enter__()
+    assert portaudio.streams == []
 
 
 def test_interruption_releases_the_device(portaudio: FakeSoundDevice, tiny_bundle: Path) -> None:
@@ -302,8 +329,6 @@ def test_microphone_in_a_thread_of_its_own_hears_what_was_said(
     def speak() -> None:
         for block in np.split(said, sizes[sizes < len(said)]):
             portaudio.streams[-1].hear(block)
-        while opened._queue._items:
-            pass
         opened.close()
 
     speaker = threading.Thread(target=speak)

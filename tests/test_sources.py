@@ -7,6 +7,7 @@ import io
 import os
 import threading
 from collections.abc import AsyncIterator, Iterator
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def test_every_source_gives_the_same_events(
 def test_pipe_may_break_frames_anywhere(channels: int, dtype: Any, frames: int, sizes: list[int]) -> None:
     samples = np.random.default_rng(frames).integers(-100, 100, (frames, channels)).astype(dtype)
     content = io.BytesIO(samples.tobytes())
-    reads = iter(sizes * 2000)
+    reads = cycle(sizes)
 
     class Pipe:
         def read(self, n: int) -> bytes:
@@ -219,28 +220,21 @@ def test_asynchronous_chunks_give_the_same_events_while_the_loop_goes_on(
 
 
 def test_cancelling_closes_the_source_and_frees_its_thread(detector: Detector) -> None:
-    class Waiting(ChunkSource):
-        def __init__(self) -> None:
-            super().__init__([], RATE)
-            self.left = threading.Event()
+    waiting, left = threading.Event(), threading.Event()
 
+    class Endless(ChunkSource):
         def __iter__(self) -> Iterator[NDArray[Any]]:
             yield speech(1)
+            waiting.set()
             self._closed.wait()
-            self.left.set()
-
-    source = Waiting()
+            left.set()
 
     async def main() -> None:
-        async for event in detector.alisten(source):
-            assert event.kind == "speech-started"
-            break
-        listening = asyncio.create_task(collect(detector.alisten(second)))
-        await asyncio.sleep(0.2)
+        listening = asyncio.create_task(collect(detector.alisten(Endless([], RATE))))
+        await asyncio.to_thread(waiting.wait)
         listening.cancel()
         with pytest.raises(asyncio.CancelledError):
             await listening
 
-    second = Waiting()
     asyncio.run(main())
-    assert second.left.wait(5)
+    assert left.wait(60)

@@ -84,6 +84,7 @@ class Microphone:
         self._queue = _Queue()
         self._lock = threading.Lock()
         self._stream: Any = None
+        self._over = False
         self._opened_as = ""
         self._expected = 0.0
         self.sample_rate = self.channels = 0
@@ -99,25 +100,28 @@ class Microphone:
         return self._queue.dropped
 
     def __enter__(self) -> Self:
-        if self._queue.closed.is_set():
+        closed = self._queue.closed.is_set()
+        if self._over or (closed and not self.sample_rate):
             raise ConfigurationError("The microphone is closed. Make a new one to listen again.")
-        if self._stream is None:
+        if self._stream is None and not closed:
             self._open(self._device)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over = True
         self.close()
 
     def close(self) -> None:
-        """Releases the device and ends the iteration, from any thread."""
+        """Releases the device and ends the iteration, from any thread, after what was heard until now."""
         self._queue.close()
         self._release()
 
     def __iter__(self) -> Iterator[Samples | Lost]:
         """Samples (n, channels), as many as have gathered, and `Lost` for what is missing, until the microphone is closed."""
         with self:
-            while not self._queue.closed.is_set():
-                quiet_since = time.monotonic()
+            over = False
+            while not over:
+                over, quiet_since = self._queue.closed.is_set(), time.monotonic()
                 heard = self._queue.take(STALL_SECONDS)
                 yield from heard
                 if not heard and not self._queue.closed.is_set():

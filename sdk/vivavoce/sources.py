@@ -49,13 +49,15 @@ class AudioSource(Protocol):
 class _Closable:
     def __init__(self) -> None:
         self._closed = threading.Event()
+        self._over = False
 
     def __enter__(self) -> Self:
-        if self._closed.is_set():
+        if self._over:
             raise ConfigurationError("The source is over. Make a new one to listen again.")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._over = True
         self.close()
 
     def close(self) -> None:
@@ -123,7 +125,7 @@ class FileSource(_Closable):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
+        super().__exit__(kind, error, trace)
         self._stack.close()
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
