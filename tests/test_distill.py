@@ -103,6 +103,19 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
         assert torch.equal(tensor, parts["lesson"][name]), name
 
 
+def test_a_stage_of_the_back_end_leaves_the_front_end(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
+    alone = Stage(name="back-end", steps=4, learning_rate=1e-2, feature_weight=0, label_weight=1, train="back-end")
+    states = []
+    for stages in (STAGES[:1], (STAGES[0], alone)):
+        recipe = RECIPE.model_copy(update={"stages": stages})
+        folder = tmp_path / str(len(stages))
+        distill(recipe, teacher, trials, trials, folder, device="cpu", workers=0)
+        states.append(torch.load(folder / "state.pt", weights_only=True)["lesson"])
+    before, after = states
+    assert all(torch.equal(before[key], after[key]) for key in before if ".front_end." in key)
+    assert not torch.equal(before["student.back_end.head.weight"], after["student.back_end.head.weight"])
+
+
 def test_a_folder_of_another_recipe_is_refused(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
     distill(RECIPE, teacher, trials, trials, tmp_path, device="cpu", workers=0)
     other = RECIPE.model_copy(update={"seed": 5})

@@ -15,9 +15,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 AUDIO = EXAMPLES / "audio"
 CLIPS = sorted(path for path in AUDIO.iterdir() if path.name != "CREDITS.md")
 CREDITS = (AUDIO / "CREDITS.md").read_text("utf-8")
-ROWS = [
-    [cell.strip() for cell in line.strip("|").split("|")] for line in CREDITS.splitlines() if line.startswith("| `")
-]
+ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in CREDITS.splitlines() if line.startswith("| `")]
 CLASSES = ("human", "synthetic")
 
 

@@ -29,7 +29,7 @@ from .countermeasure import Countermeasure, save_countermeasure
 from .frontends import FrontEnd, Wav2Vec2FrontEnd, wav2vec2_config
 from .nes2net import Nes2Net, Nes2NetConfig
 from .plots import plot_training
-from .recipe import Recipe, StudentShape
+from .recipe import Recipe, Stage, StudentShape
 
 __all__ = ["build_student", "distill"]
 
@@ -63,17 +63,24 @@ class Lesson(nn.Module):
         # Whisper's channels differ in scale by orders of magnitude; unscaled, a few of them would be the whole loss.
         self.scales = nn.ModuleList(nn.BatchNorm1d(teacher_width, affine=False) for _ in recipe.teacher_layers)
 
-    def forward(self, samples: Tensor, targets: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The feature loss and the scores (batch,)."""
-        states = self.student.front_end.states(samples)
+    def forward(self, samples: Tensor, targets: Sequence[Tensor], stage: Stage) -> tuple[Tensor, Tensor]:
+        """The feature loss, 0 without targets, and the scores (batch,), 0 where the stage does not weigh them."""
+        with torch.set_grad_enabled(stage.train == "all"):
+            states = self.student.front_end.states(samples)
         loss = torch.zeros((), device=samples.device)
-        for head, scale, state, target in zip(self.heads, self.scales, states[1:], targets, strict=True):
-            frames = min(state.shape[1], target.shape[1])
-            wanted = scale(target[:, :frames].transpose(1, 2).float()).transpose(1, 2)
-            given = head(state[:, :frames]).float()
-            loss = loss + F.l1_loss(given, wanted) + 1 - F.cosine_similarity(given, wanted, dim=-1).mean()
+        if stage.feature_weight:
+            loss = torch.stack([self._distance(*layer) for layer in enumerate(zip(states[1:], targets, strict=True))]).mean()
+        if not stage.label_weight:
+            return loss, torch.zeros(len(samples), device=samples.device)
         logits = self.student.back_end(states[-1].transpose(1, 2))
-        return loss / len(targets), logits[:, -1].float()
+        return loss, logits[:, -1].float()
+
+    def _distance(self, layer: int, pair: tuple[Tensor, Tensor]) -> Tensor:
+        state, target = pair
+        frames = min(state.shape[1], target.shape[1])
+        wanted = self.scales[layer](target[:, :frames].transpose(1, 2).float()).transpose(1, 2)
+        given = self.heads[layer](state[:, :frames]).float()
+        return F.l1_loss(given, wanted) + 1 - F.cosine_similarity(given, wanted, dim=-1).mean()
 
 
 class Run:
@@ -103,7 +110,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16):
-            feature_loss, scores = self.lesson(samples, self._targets(samples))
+            feature_loss, scores = self.lesson(samples, self._targets(samples) if stage.feature_weight else [], stage)
         smooth = labels * (1 - 2 * self.recipe.label_smoothing) + self.recipe.label_smoothing
         label_loss = F.binary_cross_entropy_with_logits(scores, smooth)
         loss = stage.feature_weight * feature_loss + stage.label_weight * label_loss

@@ -42,13 +42,17 @@ class StudentShape(_Strict):
 
 
 class Stage(_Strict):
-    """Steps with one weighting of the losses; the learning rate warms up and falls to zero along a cosine in each stage."""
+    """Steps with one weighting of the losses; the learning rate warms up and falls to zero along a cosine in each stage.
+
+    `train` "back-end" leaves the front-end as it is: a fresh back-end's gradients would spoil what its layers have learnt.
+    """
 
     name: str
     steps: int = Field(gt=0)
     learning_rate: float = Field(gt=0)
     feature_weight: float = Field(ge=0)
     label_weight: float = Field(ge=0)
+    train: Literal["all", "back-end"] = "all"
 
 
 class Recipe(_Strict):
