@@ -9,22 +9,18 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vivavoce.bundle import Bundle
-from vivavoce.commands.terminal import GOOD, console, grid, show, table
+from vivavoce.commands.terminal import BAD, GOOD, console, grid, show
 from vivavoce.errors import ConfigurationError, needs_extra
 from vivavoce.machine import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from rich.table import Table
-
-    from vivavoce.bundle import Evaluation, Manifest, OperatingPoint
+    from collections.abc import Sequence
 
     from .corpora import Trial
-    from .evaluation import Part, Report, Subject
+    from .evaluation import Subject
     from .scoring import Scored, Scorer
 
-__all__ = ["calibrate_command", "evaluate_command"]
+__all__ = ["calibrate_command", "compare_command", "evaluate_command"]
 
 EXTRA = "calibrate"
 
@@ -62,6 +58,7 @@ def evaluate_command(
         from .evaluation import Measured, evaluate
         from .report import write_page
         from .scoring import Scorer, write_scores
+        from .tables import evaluation_tables
 
     import numpy as np
 
@@ -81,7 +78,9 @@ def evaluate_command(
     if json:
         print(report.model_dump_json())
     else:
-        show(console(), *_tables(report), grid({"written to": str(folder), "read first": str(folder / "report.html")}))
+        show(
+            console(), *evaluation_tables(report), grid({"written to": str(folder), "read first": str(folder / "report.html")})
+        )
     return GOOD
 
 
@@ -107,6 +106,7 @@ def calibrate_command(
         from .calibrate import calibrated, figures_on, rewritten
         from .corpora import read_corpus
         from .scoring import Scorer
+        from .tables import calibration_tables
 
     if out.exists():
         raise ConfigurationError(f"{out} exists. Choose a new folder; a bundle is never written over.")
@@ -124,8 +124,62 @@ def calibrate_command(
         figures = figures_on(chosen[test], found[test], opened.manifest, manifest, subjects[test], draws=draws)
         manifest = manifest.model_copy(update={"evaluations": (*manifest.evaluations, *figures)})
     written = rewritten(opened, manifest, out)
-    show(console(), *_calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
+    show(console(), *calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
     return GOOD
+
+
+def compare_command(
+    candidate: BundleFolder,
+    reference: Annotated[Path, typer.Argument(help="The folder of the bundle that the first is to stand in for.")],
+    corpus: CorpusFolder,
+    limits: Annotated[Path | None, typer.Option(help="Limits (TOML); where one is broken the exit code is 1.")] = None,
+    layout: Layout = None,
+    subset: Annotated[str | None, typer.Option(help="The subset; what the field reports by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for scores and outcome; give the same one to go on after an interruption.")
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="A new folder: the candidate's bundle, with the outcome in it.")] = None,
+    name: Name = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    precision: Precision = None,
+    reference_precision: Annotated[str | None, typer.Option(help="The reference's engine, where it has several.")] = None,
+    draws: Draws = None,
+    ray: OnRay = False,
+    json: Annotated[bool, typer.Option("--json", help="The outcome as JSON, instead of tables.")] = False,
+) -> int:
+    """Compare two bundles, or two engines of one, on a corpus: the gate for a quantized engine. Resumable.
+
+    Exit code: 0 the limits are kept or none are set, 1 at least one is broken, 2 the command could not run.
+    """
+    with needs_extra(EXTRA):
+        from .calibrate import rewritten
+        from .corpora import read_corpus
+        from .regression import Side, compare, load_limits
+        from .scoring import Scorer
+        from .tables import regression_tables
+
+    if into and into.exists():
+        raise ConfigurationError(f"{into} exists. Choose a new folder; a bundle is never written over.")
+    allowed = load_limits(limits) if limits else None
+    scorers = Scorer(candidate, precision, threads), Scorer(reference, reference_precision, threads)
+    trials = read_corpus(corpus, layout=layout, subset=subset)
+    subject = _subject(scorers[0], trials, corpus, name, subset)
+    folder = out or Path(f"{candidate.resolve().name}-against-{reference.resolve().name}-{subject.corpus}-{subject.subset}")
+    sides = [
+        Side.of(scorer, _scored(trials, scorer, folder / f"{side}.jsonl", jobs, ray))
+        for side, scorer in zip(("candidate", "reference"), scorers, strict=True)
+    ]
+    found = compare(trials, *sides, corpus=subject.corpus, subset=subject.subset, limits=allowed, draws=draws)
+    (folder / "regression.json").write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if into:
+        opened = Bundle(candidate)
+        rewritten(opened, opened.manifest.model_copy(update={"regression": found}), into)
+    if json:
+        print(found.model_dump_json())
+    else:
+        show(console(), *regression_tables(found), grid({"written to": str(folder)}))
+    return BAD if found.broken else GOOD
 
 
 def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:
@@ -159,68 +213,3 @@ def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | 
             pool="ray" if ray else "processes",
             advance=lambda count: progress.advance(task, count),
         )
-
-
-# What the verbs print.
-
-
-def _tables(report: Report) -> Iterable[Table]:
-    decisions = [(one.key, f"{one.accepted}", f"{one.rejected}", *_undecided(one.undecided)) for one in report.decisions]
-    subject = report.subject
-    yield grid(
-        {
-            "bundle": f"{subject.bundle}, {subject.engine}",
-            "corpus": f"{subject.corpus}, {subject.subset}: {report.bonafide:,} bona fide, {report.spoof:,} spoof",
-            "threshold": f"{report.threshold.threshold:.4f} ({report.threshold.name})",
-        }
-    )
-    yield _figures(report.figures)
-    yield table(("with the gate", "accepted", "rejected", "undecided", "because"), decisions)
-    yield _operating_points(report.operating_points)
-    for by in dict.fromkeys(part.by for part in report.parts):
-        yield _parts(by, [part for part in report.parts if part.by == by])
-
-
-def _undecided(reasons: dict[str, int]) -> tuple[str, str]:
-    return f"{sum(reasons.values())}", ", ".join(f"{reason} {count}" for reason, count in reasons.items())
-
-
-def _calibration_tables(manifest: Manifest) -> Iterable[Table]:
-    found = manifest.calibration
-    if found:
-        yield grid({"log-likelihood ratio": f"{found.scale:.4g} * score {found.offset:+.4g}", "fitted on": found.corpus})
-    yield _operating_points(manifest.operating_points)
-    yield _figures(manifest.evaluations)
-
-
-def _figures(figures: Iterable[Evaluation]) -> Table:
-    from .report import figure
-
-    rows = [
-        (
-            one.metric,
-            *(figure(one.metric, value) for value in (one.value, one.low, one.high)),
-            one.subset,
-            f"{one.bonafide}",
-            f"{one.spoof}",
-        )
-        for one in figures
-    ]
-    return table(("metric", "value", "from", "to", "subset", "bona fide", "spoof"), rows)
-
-
-def _operating_points(points: Iterable[OperatingPoint]) -> Table:
-    from .report import share
-
-    rows = [(point.name, f"{point.threshold:.4f}", share(point.fnr), share(point.fpr)) for point in points]
-    return table(("operating point", "threshold", "bona fide rejected", "spoofs accepted"), rows)
-
-
-def _parts(by: str, parts: Iterable[Part]) -> Table:
-    from .report import share
-
-    rows = [
-        (part.name, f"{part.bonafide}", f"{part.spoof}", share(part.eer), share(part.fnr), share(part.fpr), f"{part.undecided}")
-        for part in parts
-    ]
-    return table((by, "bona fide", "spoof", "EER", "bona fide rejected", "spoofs accepted", "undecided"), rows)

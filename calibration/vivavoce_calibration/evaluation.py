@@ -19,7 +19,7 @@ from .metrics import FloatArray, Interval, Metric, act_dcf, cllr, eer, error_rat
 from .operating_points import clopper_pearson
 from .scoring import Scored
 
-__all__ = ["LEVEL", "Decisions", "Measured", "Part", "Report", "Subject", "Worst", "evaluate", "measure", "parts"]
+__all__ = ["LEVEL", "Decisions", "Measured", "Part", "Report", "Subject", "Worst", "affordable", "evaluate", "measure", "parts"]
 
 LEVEL = 0.95
 FIELDS = ("system", "vocoder", "source", "codec", "transmission", "duration", "language")
@@ -150,7 +150,7 @@ def evaluate(
     """
     trials = [replace(trial, duration=one.duration) for trial, one in zip(trials, scores, strict=True)]
     values = np.array([one.score for one in scores])
-    draws = draws or _affordable(len(trials))
+    draws = draws or affordable(len(trials))
     points = {point.name: point for point in manifest.operating_points}
     shipped = operating_point or points[manifest.default_operating_point]
     measured = Measured.of(trials, values)
@@ -175,7 +175,7 @@ def measure(
     measured: Measured, subject: Subject, point: OperatingPoint, *, calibrated: bool, draws: int | None = None
 ) -> tuple[Evaluation, ...]:
     """The figures of a corpus. Cllr and actDCF are there for log-likelihood ratios only: of other scores they mean nothing."""
-    draws = draws or _affordable(measured.bonafide.size + measured.spoof.size)
+    draws = draws or affordable(measured.bonafide.size + measured.spoof.size)
     metrics: dict[str, Metric] = {"EER": eer, "minDCF": min_dcf, "AUC": roc_auc}
     if calibrated:
         metrics |= {"actDCF": act_dcf, "Cllr": cllr}
@@ -202,7 +202,7 @@ def measure(
     )
 
 
-def _affordable(trials: int) -> int:
+def affordable(trials: int) -> int:
     """Draws of the bootstrap: each takes time as trials do, and the more trials, the less the interval's ends matter."""
     return min(1000, max(100, 10_000_000 // trials))
 

@@ -11,13 +11,14 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from vivavoce.bundle import Calibration, Rate
+from vivavoce.bundle import Calibration
 
 from . import plots
 from .evaluation import Decisions, Measured, Part, Report, Worst
 from .llr import raw
+from .wording import figure, share
 
-__all__ = ["figure", "page", "share", "write_page"]
+__all__ = ["page", "write_page"]
 
 SHOWN = 40
 """Parts in a plot; the table has all."""
@@ -60,17 +61,6 @@ def page(report: Report, measured: Measured, calibration: Calibration | None) ->
 </body>
 </html>
 """
-
-
-def figure(metric: str, value: float) -> str:
-    """A metric's value as people read it: rates in percent, costs as they are."""
-    is_rate = metric.split()[0] in ("EER", "FNR", "FPR", "HTER")
-    return f"{100 * value:.2f} %" if is_rate else f"{value:.4f}"
-
-
-def share(rate: Rate | None) -> str:
-    """A rate with its interval, in percent, such as "1.0 % (0.2 to 2.8)"."""
-    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})" if rate else "–"
 
 
 # Sections.

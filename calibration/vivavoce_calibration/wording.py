@@ -1,0 +1,18 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from vivavoce.bundle import Rate
+
+__all__ = ["figure", "share"]
+
+
+def figure(metric: str, value: float) -> str:
+    """A metric's value as people read it: rates in percent, costs as they are."""
+    is_rate = metric.split()[0] in ("EER", "FNR", "FPR", "HTER")
+    return f"{100 * value:.2f} %" if is_rate else f"{value:.4f}"
+
+
+def share(rate: Rate | None) -> str:
+    """A rate with its interval, in percent, such as "1.0 % (0.2 to 2.8)"."""
+    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f} to {100 * rate.high:.1f})" if rate else "–"
