@@ -5,7 +5,12 @@ PYTHON ?= python3
 RUN := .venv-run
 DEV := .venv
 
-.PHONY: run test lint clean
+# The corpus and the teacher that the embedded model is made from, and the folder where it is made.
+CORPUS ?= ../shared/corpus
+TEACHER ?= runs/teacher/whisper-base-encoder/model.safetensors
+MODEL ?= runs/default
+
+.PHONY: run test lint model figures clean
 
 run: $(RUN)/.done
 	$(RUN)/bin/vivavoce scan --exit-zero examples/audio
@@ -17,6 +22,18 @@ lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
+
+# The embedded bundle, from its recipe: hours of training on a CPU, then export, INT8, calibration on dev and figures on eval.
+model: $(DEV)/.done
+	$(DEV)/bin/vivavoce distill default --corpus $(CORPUS) --teacher $(TEACHER) --out $(MODEL)
+	rm -rf $(MODEL)/float $(MODEL)/int8 $(MODEL)/bundle
+	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name default --licence Apache-2.0 --out $(MODEL)/float
+	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --out $(MODEL)/int8
+	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --out $(MODEL)/bundle
+
+# The figures of the README, measured on this machine.
+figures: $(DEV)/.done
+	$(DEV)/bin/python benchmarks/figures.py
 
 $(RUN)/.done: pyproject.toml
 	$(PYTHON) -m venv $(RUN)
