@@ -21,7 +21,7 @@ class FakeStream:
 
     def __init__(self, module: FakeSoundDevice, **settings: Any) -> None:
         device = module.check_input_settings(**{key: settings[key] for key in ("device", "channels", "dtype", "samplerate")})
-        self.settings = settings
+        self.module, self.settings = module, settings
         self.samplerate = float(device.get("actual_rate") or settings["samplerate"])
         self.callback: Callable[..., None] = settings["callback"]
         self.finished: Callable[[], None] = settings["finished_callback"]
@@ -30,6 +30,8 @@ class FakeStream:
         module.streams.append(self)
 
     def start(self) -> None:
+        if self.module.refusals:
+            raise PortAudioError(self.module.refusals.pop())
         self.running = True
 
     def close(self) -> None:
@@ -59,6 +61,8 @@ class FakeSoundDevice:
         self.devices = list(devices)
         self.streams: list[FakeStream] = []
         self.initializations = 0
+        self.refusals: list[str] = []
+        """What the next streams say when they are started, and the next initializations."""
         self.default = SimpleNamespace(device=[0, -1])
         self._initialize()
 
@@ -67,10 +71,16 @@ class FakeSoundDevice:
         return {"name": name, "hostapi": 0, "max_input_channels": channels, "default_samplerate": rate, **more}
 
     def _initialize(self) -> None:
+        self.initialized = False
+        if self.refusals:
+            raise PortAudioError(self.refusals.pop())
+        self.initialized = True
         self.initializations += 1
         self._listed = list(self.devices)
 
     def _terminate(self) -> None:
+        if not self.initialized:
+            raise PortAudioError("PortAudio not initialized")
         assert all(stream.closed for stream in self.streams), "PortAudio must not end under an open stream"
 
     def query_hostapis(self, index: int | None = None) -> Any:

@@ -224,6 +224,24 @@ def test_device_that_comes_back_at_another_rate_is_not_taken(portaudio: FakeSoun
         assert next(items).kind == "device-back"
 
 
+@pytest.mark.usefixtures("seconds_pass")
+def test_refusals_on_the_way_back_are_waited_out(portaudio: FakeSoundDevice) -> None:
+    with Microphone() as opened:
+        items = iter(opened)
+        assert next(items).kind == "device-lost"
+        for refusal in ("Host error", "Device unavailable"):
+            portaudio.refusals = [refusal]
+            assert next(items).kind == "gap"
+        assert next(items).kind == "device-back"
+
+
+def test_device_that_does_not_start_is_released(portaudio: FakeSoundDevice) -> None:
+    portaudio.refusals = ["Device busy"]
+    with pytest.raises(DeviceError, match="Device busy"):
+        Microphone().__enter__()
+    assert portaudio.streams[-1].closed
+
+
 def test_loss_is_an_error_where_nobody_wants_to_wait(portaudio: FakeSoundDevice) -> None:
     with Microphone(reconnect=False) as opened, pytest.raises(DeviceError, match="USB microphone, ALSA stopped"):
         list(opened)

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from speaking import RATE, detector_with, speech
 
-from vivavoce import AudioError, ConfigurationError, Detector, Event, Policy, Result, follower
+from vivavoce import AudioError, BundleError, ConfigurationError, Detector, Event, Policy, Result, follower
 from vivavoce.audio import Samples
 from vivavoce.sources import Lost
 from vivavoce.speech import CHUNK
@@ -284,14 +284,15 @@ def test_context_manager_finishes_unless_something_went_wrong(detector: Detector
     assert stream.feed(speech(0.1)) == []
 
 
-def test_engine_that_fails_once_does_not_end_the_stream(tiny_bundle: Path) -> None:
-    answers = iter([math.nan])
+def test_engine_that_fails_once_costs_one_window_and_no_audio(tiny_bundle: Path) -> None:
+    answers = iter([1.0, math.nan])
     fake, _ = detector_with(tiny_bundle, lambda window: next(answers, 1.0))
     stream = fake.stream(sample_rate=RATE)
-    with pytest.raises(ValueError, match="not finite"):
-        stream.feed(speech(2))
-    stream.feed(speech(4))
-    assert stream.finish().score == 2.0
+    with pytest.raises(BundleError, match="not finite"):
+        stream.feed(speech(6))
+    result = stream.finish()
+    assert result.duration == 6
+    assert [one.start for one in result.segments] == [0.0, *(i / 2 for i in range(2, 11))]
 
 
 def chunks_of(signal: Samples, size: int) -> Iterator[Samples]:

@@ -113,11 +113,13 @@ class Blocks:
         self._rest = np.zeros(0, np.float32)
 
     def feed(self, samples: Samples) -> Iterator[Samples]:
-        """The blocks that became complete, possibly none."""
-        signal = np.concatenate([self._rest, samples])
-        whole = len(signal) // self._size * self._size
-        self._rest = signal[whole:].copy()
-        return iter(signal[:whole].reshape(-1, self._size))
+        """The blocks that became complete, possibly none. Those not taken, because of an error, come first the next time."""
+        self._rest = np.concatenate([self._rest, samples])
+        while len(self._rest) >= self._size:
+            block, self._rest = self._rest[: self._size], self._rest[self._size :]
+            yield block
+        # A copy, or the whole chunk would stay in memory.
+        self._rest = self._rest.copy()
 
     def finish(self) -> Samples:
         """The rest, shorter than a block, once the signal is over."""

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, groupby, repeat
 from types import TracebackType
@@ -147,8 +148,9 @@ class Microphone:
     def _reopen(self) -> bool:
         sounddevice = _sounddevice()
         try:
-            # PortAudio lists the devices once, when it is initialized.
-            sounddevice._terminate()
+            # PortAudio lists the devices once, when it is initialized. It may have failed to be, the last time.
+            with suppress(sounddevice.PortAudioError):
+                sounddevice._terminate()
             sounddevice._initialize()
             self._open(self._device if self._device is None else self._opened_as)
         except (DeviceError, sounddevice.PortAudioError):
@@ -159,8 +161,7 @@ class Microphone:
         sounddevice = _sounddevice()
         try:
             found = sounddevice.query_devices(device, "input")
-            stream = self._open_stream(sounddevice, found)
-            stream.start()
+            stream = self._start(sounddevice, found)
         except (sounddevice.PortAudioError, ValueError) as error:
             raise DeviceError(f"{_named(device)} cannot be opened: {error}. {self._remedy()}") from error
         self._opened_as = f"{found['name']}, {sounddevice.query_hostapis(found['hostapi'])['name']}"
@@ -169,7 +170,7 @@ class Microphone:
         if self._queue.closed.is_set():
             self._release()
 
-    def _open_stream(self, sounddevice: Any, found: dict[str, Any]) -> Any:
+    def _start(self, sounddevice: Any, found: dict[str, Any]) -> Any:
         rate = self.sample_rate or self._wanted_rate or round(found["default_samplerate"])
         channels = self.channels or self._wanted_channels or _fewest_channels(sounddevice, found, rate)
         stream = sounddevice.InputStream(
@@ -180,13 +181,17 @@ class Microphone:
             callback=self._heard,
             finished_callback=self._queue.interrupt,
         )
-        actual = round(stream.samplerate)
-        if self.sample_rate and actual != self.sample_rate:
+        try:
+            actual = round(stream.samplerate)
+            if self.sample_rate and actual != self.sample_rate:
+                raise ValueError(f"it came back at {actual} Hz instead of {self.sample_rate} Hz")
+            self.sample_rate, self.channels = actual, channels
+            self._queue.open(round(self._buffer_seconds * actual))
+            self._expected = 0.0
+            stream.start()
+        except BaseException:
             stream.close()
-            raise ValueError(f"it came back at {actual} Hz instead of {self.sample_rate} Hz")
-        self.sample_rate, self.channels = actual, channels
-        self._queue.open(round(self._buffer_seconds * actual))
-        self._expected = 0.0
+            raise
         return stream
 
     def _heard(self, samples: Samples, frames: int, times: Any, status: Any) -> None:
