@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import multiprocessing
 import os
 import signal
@@ -192,7 +193,9 @@ def _on_ray(trials: Sequence[Trial], scorer: Scorer, jobs: int) -> Iterator[Scor
     with needs_extra("ray"):
         import ray
     if started := not ray.is_initialized():
-        ray.init(include_dashboard=False, log_to_driver=False)
+        # Nothing of a run leaves the machine, unless its owner asks for that.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
     try:
         actors = [ray.remote(_Actor).remote(scorer) for _ in range(jobs)]
         sent = (actors[number % jobs].score.remote(trial).future() for number, trial in enumerate(trials))
