@@ -95,7 +95,7 @@ def reverberate(x: Samples, rng: Generator) -> Samples:
     tail[: int(rng.uniform(0.001, 0.01) * RATE)] = 0
     tail *= 10 ** (-rng.uniform(0, 15) / 20) / np.sqrt(np.sum(tail**2))
     tail[0] = 1.0
-    return fftconvolve(x, tail)[: len(x)].astype(np.float32)
+    return np.asarray(fftconvolve(x, tail)[: len(x)], np.float32)
 
 
 def add_noise(x: Samples, rng: Generator) -> Samples:

@@ -47,7 +47,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
     def _example(self, label: int, rng: Generator) -> NDArray[np.float32]:
         crop = self._crop(self._draw(label, rng), rng)
-        return augment(crop, rng, self.recipe.augment, lambda: self._crop(self._draw(rng.integers(2), rng), rng))
+        return augment(crop, rng, self.recipe.augment, lambda: self._crop(self._draw(int(rng.integers(2)), rng), rng))
 
     def _draw(self, label: int, rng: Generator) -> NDArray[np.float32]:
         members, weights = self.groups[KEYS[label]]
@@ -58,7 +58,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         # Kept as 16-bit integers: five hours take 0.6 GB instead of 1.2.
         if number not in self.clips:
             self.clips[number] = (np.clip(load(self.trials[number].audio, RATE), -1, 1) * 32767).astype(np.int16)
-        return self.clips[number].astype(np.float32) / 32767
+        return self.clips[number].astype(np.float32) / np.float32(32767)
 
     def _crop(self, clip: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
         """`length` samples: a random part of at least one second, tiled where it is shorter, as clips are at run time."""

@@ -91,7 +91,7 @@ class Run:
         self.recipe, self.folder, self.device = recipe, folder, device
         self.teacher = cast(nn.Module, teacher).to(device).eval().requires_grad_(False)
         self.lesson = Lesson(recipe, teacher.width).to(device)
-        average = get_ema_multi_avg_fn(recipe.average_decay)
+        average = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.lesson.student, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self.lesson.parameters(), weight_decay=recipe.weight_decay)
         self.step, self.best = 0, math.inf
