@@ -1,7 +1,7 @@
 """Writes the figures of README.md: what the embedded bundle measured on its corpora, and what it costs on this machine.
 
-    python benchmarks/figures.py          measure and rewrite the part of README.md between the two markers
-    python benchmarks/figures.py --check  fail where the error rates there are not those of the embedded bundle
+python benchmarks/figures.py          measure and rewrite the part of README.md between the two markers
+python benchmarks/figures.py --check  fail where the error rates there are not those of the embedded bundle
 """
 
 from __future__ import annotations
