@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from portaudio import FakeSoundDevice, FakeStream
@@ -119,6 +119,7 @@ def test_blocks_of_odd_sizes_are_copied_and_joined(portaudio: FakeSoundDevice) -
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.one_of(st.integers(1, 400), st.just("read")), max_size=40))
+@example([400, 400, 400, 100])
 def test_every_sample_is_delivered_or_counted_where_it_was_dropped(steps: list[int | str]) -> None:
     """Blocks of any size against a queue of 1000 samples, read now and then."""
     fake = FakeSoundDevice(USB)

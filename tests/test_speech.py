@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -34,6 +35,13 @@ def test_speech_is_speech_and_everything_else_is_not(speech: Samples) -> None:
     assert not any(gated(noise))
     assert not any(gated(tones))
     assert not any(gated(np.zeros(16_000, np.float32)))
+
+
+def test_speech_goes_on_at_a_lower_probability_than_it_begins_with() -> None:
+    gate = SpeechGate()
+    probabilities = iter([0.49, 0.5, 0.4, 0.35, 0.34, 0.4])
+    gate.__dict__["_vad"] = SimpleNamespace(process_samples=lambda samples: next(probabilities))
+    assert gate.feed(np.ones(6 * CHUNK, np.float32)).tolist() == [False, True, True, True, False, False]
 
 
 @pytest.mark.parametrize("cuts", [[1], [511, 512, 513], [100, 100, 20_000], list(range(0, 32_000, 777))])
