@@ -16,10 +16,11 @@ from vivavoce_calibration.corpora import Trial
 from vivavoce_converters import distill as distillation
 from vivavoce_converters.augment import AugmentRecipe
 from vivavoce_converters.batches import Batches
-from vivavoce_converters.countermeasure import load_countermeasure
-from vivavoce_converters.distill import distill
+from vivavoce_converters.countermeasure import load_countermeasure, save_countermeasure
+from vivavoce_converters.distill import build_student, distill
+from vivavoce_converters.export import export_onnx
 from vivavoce_converters.frontends import WhisperFrontEnd
-from vivavoce_converters.recipe import Recipe, Stage, StudentShape, load_recipe
+from vivavoce_converters.recipe import Recipe, Stage, StudentShape, TeacherShape, load_recipe
 
 SHAPE = StudentShape(
     conv_channels=(8, 8, 8, 8, 8, 8, 8), width=16, layers=2, heads=2, ffn=32, position_kernel=8, position_groups=4, nest=(2, 2)
@@ -116,6 +117,32 @@ def test_a_stage_of_the_back_end_leaves_the_front_end(teacher: WhisperFrontEnd, 
     assert not torch.equal(before["student.back_end.head.weight"], after["student.back_end.head.weight"])
 
 
+def test_a_student_of_the_teachers_layers_starts_as_the_teacher_and_exports(teacher: WhisperFrontEnd, tmp_path: Path) -> None:
+    shape = TeacherShape(kind="teacher", conv_channels=(8,) * 7, layers=1, positions=60, nest=(4, 2))
+    student = build_student(shape, teacher).eval()
+    samples = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        own, its = student.front_end.states(samples), teacher.states(samples)
+        assert torch.equal(own[0], its[0])
+        torch.nn.init.normal_(student.front_end.waveform.projection.weight)  # type: ignore[union-attr]
+        assert not torch.equal(student.front_end.states(samples)[0], its[0])
+    path = tmp_path / "student.safetensors"
+    save_countermeasure(student, path)
+    again, _ = load_countermeasure(path)
+    with torch.no_grad():
+        assert torch.equal(again(samples), student(samples))
+    assert export_onnx(student, tmp_path / "student.onnx", window=14_000).difference < 1e-4
+    with pytest.raises(ConfigurationError, match="Whisper"):
+        build_student(shape)
+
+
+def test_a_student_of_the_teachers_layers_learns(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
+    shape = TeacherShape(kind="teacher", conv_channels=(8,) * 7, layers=2, positions=60, nest=(4, 2))
+    recipe = RECIPE.model_copy(update={"student": shape})
+    _, provenance = load_countermeasure(distill(recipe, teacher, trials, trials, tmp_path, device="cpu", workers=0))
+    assert provenance["dev_eer"] == 0.0
+
+
 def test_a_folder_of_another_recipe_is_refused(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
     distill(RECIPE, teacher, trials, trials, tmp_path, device="cpu", workers=0)
     other = RECIPE.model_copy(update={"seed": 5})
@@ -134,7 +161,8 @@ def test_batches_are_balanced_and_a_function_of_the_step(trials: list[Trial]) ->
 
 
 def test_built_in_recipe_is_valid_and_a_bad_one_is_named(tmp_path: Path) -> None:
-    assert load_recipe("default").student.layers == 4
+    assert load_recipe("default").student.kind == "teacher"
+    assert load_recipe("waveform").student.layers == 4
     with pytest.raises(ConfigurationError, match="default"):
         load_recipe("no-such-recipe")
     bad = tmp_path / "bad.toml"

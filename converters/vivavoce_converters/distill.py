@@ -26,10 +26,10 @@ from vivavoce_calibration.metrics import eer
 
 from .batches import Batches, windows
 from .countermeasure import Countermeasure, save_countermeasure
-from .frontends import FrontEnd, Wav2Vec2FrontEnd, wav2vec2_config
+from .frontends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config
 from .nes2net import Nes2Net, Nes2NetConfig
 from .plots import plot_training
-from .recipe import Recipe, Stage, StudentShape
+from .recipe import Recipe, Stage, StudentShape, TeacherShape
 
 __all__ = ["build_student", "distill"]
 
@@ -37,8 +37,21 @@ WINDOW = 64_000
 LOG_EVERY = 20
 
 
-def build_student(shape: StudentShape) -> Countermeasure:
-    """A student with random weights in training mode."""
+def build_student(shape: StudentShape | TeacherShape, teacher: FrontEnd | None = None) -> Countermeasure:
+    """A student in training mode: with random weights, or with the teacher's first layers where the shape says so.
+
+    Raises ConfigurationError where the shape needs a teacher's layers and the teacher is not Whisper's encoder.
+    """
+    front_end = _front_end(shape, teacher)
+    back_end = Nes2NetConfig(width=front_end.width, kind=shape.back_end, pooling=shape.pooling, nest=shape.nest)
+    return Countermeasure(front_end, Nes2Net(back_end)).train()
+
+
+def _front_end(shape: StudentShape | TeacherShape, teacher: FrontEnd | None) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
+    if isinstance(shape, TeacherShape):
+        if not isinstance(teacher, WhisperFrontEnd):
+            raise ConfigurationError('A student of kind "teacher" takes layers of Whisper\'s encoder. Give one as the teacher.')
+        return teacher.student(shape.layers, shape.conv_channels, shape.positions)
     config = wav2vec2_config(
         conv_channels=shape.conv_channels,
         width=shape.width,
@@ -49,17 +62,17 @@ def build_student(shape: StudentShape) -> Countermeasure:
         position_groups=shape.position_groups,
         mel_branch=shape.mel_branch,
     )
-    back_end = Nes2NetConfig(width=shape.width, kind=shape.back_end, pooling=shape.pooling, nest=shape.nest)
-    return Countermeasure(Wav2Vec2FrontEnd.from_config(config), Nes2Net(back_end)).train()
+    return Wav2Vec2FrontEnd.from_config(config)
 
 
 class Lesson(nn.Module):
     """The student, the linear layers from its states to the teacher's, and the scale of the teacher's channels."""
 
-    def __init__(self, recipe: Recipe, teacher_width: int) -> None:
+    def __init__(self, recipe: Recipe, teacher: FrontEnd) -> None:
         super().__init__()
-        self.student = build_student(recipe.student)
-        self.heads = nn.ModuleList(nn.Linear(recipe.student.width, teacher_width) for _ in recipe.teacher_layers)
+        self.student = build_student(recipe.student, teacher)
+        width, teacher_width = self.student.front_end.width, teacher.width
+        self.heads = nn.ModuleList(nn.Linear(width, teacher_width) for _ in recipe.teacher_layers)
         # Whisper's channels differ in scale by orders of magnitude; unscaled, a few of them would be the whole loss.
         self.scales = nn.ModuleList(nn.BatchNorm1d(teacher_width, affine=False) for _ in recipe.teacher_layers)
 
@@ -90,7 +103,7 @@ class Run:
         torch.manual_seed(recipe.seed)
         self.recipe, self.folder, self.device = recipe, folder, device
         self.teacher = cast(nn.Module, teacher).to(device).eval().requires_grad_(False)
-        self.lesson = Lesson(recipe, teacher.width).to(device)
+        self.lesson = Lesson(recipe, teacher).to(device)
         average = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.lesson.student, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self.lesson.parameters(), weight_decay=recipe.weight_decay)

@@ -6,11 +6,12 @@ may be taught by any of them. The encoders themselves are those of the transform
 
 from __future__ import annotations
 
+import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
@@ -28,6 +29,7 @@ from transformers import (
     WhisperModel,
 )
 from transformers.audio_utils import mel_filter_bank
+from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2FeatureEncoder
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from vivavoce.errors import ConfigurationError
@@ -227,10 +229,34 @@ def _add_mel_branch(model: Any, mels: int) -> None:
     model.feature_projection.projection = nn.Linear(channels, width)
 
 
+class WaveformStem(nn.Module):
+    """wav2vec 2.0's convolutional stem beside a spectrogram's: samples (batch, n) to (batch, frames, width).
+
+    Its projection starts at zero, so that an encoder with pre-trained layers starts as it was.
+    """
+
+    # A stem frame sees 400 samples. This centres it where the spectrogram's frame is, and yields one frame too many at most.
+    PADDING = (80, 400)
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        config = wav2vec2_config(conv_channels=tuple(channels), width=width, layers=1, heads=1, ffn=1)
+        self.convolutions = Wav2Vec2FeatureEncoder(config)  # type: ignore[no-untyped-call]
+        self.projection = nn.Linear(channels[-1], width)
+        nn.init.zeros_(self.projection.weight)
+        nn.init.zeros_(self.projection.bias)
+
+    @_in_full_precision
+    def forward(self, samples: Tensor) -> Tensor:
+        frames = self.convolutions(F.pad(samples, self.PADDING)).transpose(1, 2)
+        return cast(Tensor, self.projection(frames))
+
+
 class WhisperFrontEnd(nn.Module):
     """The encoder of Whisper, on windows of any length up to 30 s: 50 frames a second, its first `layers` layers.
 
-    Unlike Whisper itself it does not pad to 30 s: the positions are cut to the window.
+    Unlike Whisper itself it does not pad to 30 s: the positions are cut to the window. A configuration with `waveform_stem`,
+    seven widths, adds a stem on the waveform to that on the spectrogram, which hears neither phase nor fine structure.
     """
 
     def __init__(self, config: WhisperConfig, layers: int | None = None) -> None:
@@ -239,6 +265,8 @@ class WhisperFrontEnd(nn.Module):
         config.encoder_layers = layers or config.encoder_layers
         self.encoder = WhisperEncoder(config)
         self.mel = LogMel(config.num_mel_bins)
+        channels = getattr(config, "waveform_stem", None)
+        self.waveform = WaveformStem(channels, config.d_model) if channels else None
         self.width: int = config.d_model
         self.depth: int = config.encoder_layers
         self.eval()
@@ -255,6 +283,17 @@ class WhisperFrontEnd(nn.Module):
         front_end.encoder.load_state_dict(kept, strict=True)
         return front_end
 
+    def student(self, layers: int, waveform_stem: Sequence[int], positions: int) -> WhisperFrontEnd:
+        """A new front-end with this one's spectrogram stem and first `layers` layers, for `positions` frames at most, and an
+        untrained waveform stem that adds nothing yet. DistilHuBERT too starts from its teacher's first layers."""
+        config = copy.deepcopy(self.encoder.config)
+        config.waveform_stem, config.max_source_positions = list(waveform_stem), positions
+        made = type(self)(config, layers)
+        kept = {k: v for k, v in self.encoder.state_dict().items() if not _beyond(k, layers)}
+        kept["embed_positions.weight"] = kept["embed_positions.weight"][:positions]
+        made.encoder.load_state_dict(kept, strict=True)
+        return made
+
     def truncate(self, layers: int) -> None:
         """Keeps the first `layers` encoder layers; the final norm stays. Raises ConfigurationError for more than it has."""
         _check_layers(layers, self.depth)
@@ -265,6 +304,8 @@ class WhisperFrontEnd(nn.Module):
         encoder = self.encoder
         x = F.gelu(encoder.conv2(F.gelu(encoder.conv1(self.mel(samples))))).transpose(1, 2)
         x = x + encoder.embed_positions.weight[: x.shape[1]]
+        if self.waveform is not None:
+            x = x + self.waveform(samples)[:, : x.shape[1]]
         states = [x]
         for layer in encoder.layers:
             output = layer(states[-1], None)

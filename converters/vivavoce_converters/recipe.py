@@ -12,7 +12,7 @@ from vivavoce.errors import ConfigurationError
 
 from .augment import AugmentRecipe
 
-__all__ = ["Recipe", "Stage", "StudentShape", "load_recipe"]
+__all__ = ["Recipe", "Stage", "StudentShape", "TeacherShape", "load_recipe"]
 
 BUILT_IN = Path(__file__).parent / "recipes"
 
@@ -28,6 +28,7 @@ class StudentShape(_Strict):
     it, 0 for none.
     """
 
+    kind: Literal["wav2vec2"] = "wav2vec2"
     conv_channels: tuple[int, int, int, int, int, int, int]
     width: int
     layers: int
@@ -36,6 +37,21 @@ class StudentShape(_Strict):
     mel_branch: int = Field(default=0, ge=0, le=200)
     position_kernel: int = 64
     position_groups: int = 16
+    back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
+    pooling: Literal["mean", "astp"] = "mean"
+    nest: tuple[int, int] = (8, 8)
+
+
+class TeacherShape(_Strict):
+    """The teacher's own stem and first layers, a waveform stem beside them, and a Nes2Net back-end of the teacher's width.
+
+    `positions` is how many frames of 20 ms the student can take at most.
+    """
+
+    kind: Literal["teacher"]
+    conv_channels: tuple[int, int, int, int, int, int, int]
+    layers: int = Field(gt=0)
+    positions: int = Field(default=300, gt=0)
     back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
     nest: tuple[int, int] = (8, 8)
@@ -60,7 +76,7 @@ class Recipe(_Strict):
 
     name: str
     seed: int = 0
-    student: StudentShape
+    student: StudentShape | TeacherShape
     teacher_layers: tuple[int, ...]
     stages: tuple[Stage, ...] = Field(min_length=1)
     batch: int = Field(default=16, gt=1)
