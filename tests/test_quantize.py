@@ -21,7 +21,15 @@ from vivavoce_converters.recipe import StudentShape
 
 WINDOW = 16_000
 SHAPE = StudentShape(
-    conv_channels=(16,) * 7, width=64, layers=2, heads=2, ffn=64, position_kernel=16, position_groups=4, nest=(4, 4)
+    conv_channels=(16,) * 7,
+    mel_branch=20,
+    width=64,
+    layers=2,
+    heads=2,
+    ffn=64,
+    position_kernel=16,
+    position_groups=4,
+    nest=(4, 4),
 )
 
 
@@ -76,17 +84,18 @@ def test_scores_stay_close_to_float(float_model: Path, tmp_path: Path) -> None:
     assert not np.array_equal(found, expected)
 
 
-def test_excitation_and_grouped_convolutions_stay_float(float_model: Path, tmp_path: Path) -> None:
+def test_what_8_bits_would_spoil_stays_float(float_model: Path, tmp_path: Path) -> None:
     prepared = onnx.load(float_model).graph
     kept = float_nodes(prepared)
-    # Three outer blocks with two convolutions of squeeze-excitation each, and the positional convolution.
-    assert len(kept) == 7
+    # Three outer blocks with two convolutions of squeeze-excitation each, the grouped positional convolution, the first of the
+    # waveform stem, and the two of the spectrogram.
+    assert len(kept) == 3 * 2 + 1 + 1 + 2
     path = tmp_path / "int8.onnx"
     quantize_onnx(float_model, path, windows(4, 1), "x86-vnni")
     graph = onnx.load(path).graph
     dequantized = {output for node in graph.node if node.op_type == "DequantizeLinear" for output in node.output}
     float_convolutions = [n for n in graph.node if n.op_type == "Conv" and n.input[1] not in dequantized]
-    assert len(float_convolutions) == 7
+    assert len(float_convolutions) == 10
     (head,) = [n for n in graph.node if n.op_type == "Gemm"]
     assert not dequantized & set(head.input)
 

@@ -27,6 +27,7 @@ from vivavoce_calibration.metrics import eer
 from .batches import Batches, windows
 from .countermeasure import Countermeasure, save_countermeasure
 from .frontends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config
+from .merging import Merge, MergeConfig
 from .nes2net import Nes2Net, Nes2NetConfig
 from .plots import plot_training
 from .recipe import Recipe, Stage, StudentShape, TeacherShape
@@ -44,7 +45,13 @@ def build_student(shape: StudentShape | TeacherShape, teacher: FrontEnd | None =
     """
     front_end = _front_end(shape, teacher)
     back_end = Nes2NetConfig(width=front_end.width, kind=shape.back_end, pooling=shape.pooling, nest=shape.nest)
-    return Countermeasure(front_end, Nes2Net(back_end)).train()
+    return Countermeasure(front_end, Nes2Net(back_end), _merge(shape, front_end)).train()
+
+
+def _merge(shape: StudentShape | TeacherShape, front_end: FrontEnd) -> Merge | None:
+    if isinstance(shape, StudentShape) or shape.merge == "last":
+        return None
+    return Merge(MergeConfig(shape.merge, front_end.depth + 1, width=front_end.width))
 
 
 def _front_end(shape: StudentShape | TeacherShape, teacher: FrontEnd | None) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
@@ -85,7 +92,8 @@ class Lesson(nn.Module):
             loss = torch.stack([self._distance(*layer) for layer in enumerate(zip(states[1:], targets, strict=True))]).mean()
         if not stage.label_weight:
             return loss, torch.zeros(len(samples), device=samples.device)
-        logits = self.student.back_end(states[-1].transpose(1, 2))
+        features = states[-1] if self.student.merge is None else self.student.merge(states)
+        logits = self.student.back_end(features.transpose(1, 2))
         return loss, logits[:, -1].float()
 
     def _distance(self, layer: int, pair: tuple[Tensor, Tensor]) -> Tensor:

@@ -283,11 +283,14 @@ class WhisperFrontEnd(nn.Module):
         front_end.encoder.load_state_dict(kept, strict=True)
         return front_end
 
-    def student(self, layers: int, waveform_stem: Sequence[int], positions: int) -> WhisperFrontEnd:
-        """A new front-end with this one's spectrogram stem and first `layers` layers, for `positions` frames at most, and an
-        untrained waveform stem that adds nothing yet. DistilHuBERT too starts from its teacher's first layers."""
+    def student(self, layers: int, waveform_stem: Sequence[int] | None, positions: int) -> WhisperFrontEnd:
+        """A new front-end with this one's spectrogram stem and first `layers` layers, for `positions` frames at most.
+
+        `waveform_stem` are the widths of an untrained stem beside it, which adds nothing yet; None leaves it out. DistilHuBERT
+        too starts from its teacher's first layers.
+        """
         config = copy.deepcopy(self.encoder.config)
-        config.waveform_stem, config.max_source_positions = list(waveform_stem), positions
+        config.waveform_stem, config.max_source_positions = waveform_stem and list(waveform_stem), positions
         made = type(self)(config, layers)
         kept = {k: v for k, v in self.encoder.state_dict().items() if not _beyond(k, layers)}
         kept["embed_positions.weight"] = kept["embed_positions.weight"][:positions]

@@ -19,7 +19,7 @@ __all__ = ["Merge", "MergeConfig"]
 class MergeConfig:
     """`states` is the encoder's depth + 1; `bottleneck` and `width` are read by the kinds that learn such layers."""
 
-    kind: Literal["weighted-sum", "sea", "attm"]
+    kind: Literal["weighted-sum", "scaled-sum", "sea", "attm"]
     states: int
     width: int = 0
     bottleneck: int = 0
@@ -36,6 +36,30 @@ class WeightedSum(nn.Module):
         return (states * self.weights.softmax(dim=0)[:, None, None]).sum(dim=1)
 
     def keep(self, states: list[int]) -> None:
+        self.weights = nn.Parameter(self.weights[states])
+
+
+class ScaledSum(nn.Module):
+    """A weighted sum of states whose channels have each been brought to mean 0 and variance 1 over the training data.
+
+    In Whisper's encoder a few channels are larger than the rest by orders of magnitude, and later states than earlier ones.
+    """
+
+    def __init__(self, config: MergeConfig) -> None:
+        super().__init__()
+        self.scale = nn.BatchNorm1d(config.states * config.width, affine=False)
+        self.weights = nn.Parameter(torch.zeros(config.states))
+
+    def forward(self, states: Tensor) -> Tensor:
+        batch, count, frames, width = states.shape
+        scaled = self.scale(states.transpose(2, 3).reshape(batch, count * width, frames)).reshape(batch, count, width, frames)
+        merged: Tensor = (scaled * self.weights.softmax(dim=0)[:, None, None]).sum(dim=1)
+        return merged.transpose(1, 2)
+
+    def keep(self, states: list[int]) -> None:
+        for name in ("running_mean", "running_var"):
+            values: Tensor = getattr(self.scale, name)
+            setattr(self.scale, name, values.reshape(len(self.weights), -1)[states].flatten())
         self.weights = nn.Parameter(self.weights[states])
 
 
@@ -84,8 +108,13 @@ class AttentiveMerging(nn.Module):
         )
 
 
-Rule = WeightedSum | SqueezeExcitationAggregation | AttentiveMerging
-KINDS: dict[str, type[Rule]] = {"weighted-sum": WeightedSum, "sea": SqueezeExcitationAggregation, "attm": AttentiveMerging}
+Rule = WeightedSum | ScaledSum | SqueezeExcitationAggregation | AttentiveMerging
+KINDS: dict[str, type[Rule]] = {
+    "weighted-sum": WeightedSum,
+    "scaled-sum": ScaledSum,
+    "sea": SqueezeExcitationAggregation,
+    "attm": AttentiveMerging,
+}
 
 
 class Merge(nn.Module):

@@ -69,20 +69,50 @@ def quantize_onnx(source: Path, destination: Path, windows: Iterable[NDArray[np.
 
 
 def float_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Convolutions that stay float: those of squeeze-excitation, which see one pooled frame, and grouped ones.
+    """Convolutions that stay float, by what 8 bits would do to them.
 
-    Squeeze-excitation costs nothing and suffers most (TASLP 2024, "On the Quantization of Neural Models for Speaker
-    Verification"); ONNX Runtime has no fast INT8 kernel for a grouped convolution with several channels a group.
+    - Those that read the samples: with one scale for a level of -1 dB and of -40 dB, the quiet one keeps two bits.
+    - Those of a spectrogram: powers range over 80 dB and more before the logarithm.
+    - Those of squeeze-excitation, which see one pooled frame: they cost nothing and suffer most (TASLP 2024, "On the
+      Quantization of Neural Models for Speaker Verification").
+    - Grouped ones: ONNX Runtime has no fast INT8 kernel for several channels a group.
     """
     makers = {output: node for node in graph.node for output in node.output}
-    names = []
-    for node in graph.node:
-        if node.op_type != "Conv":
-            continue
-        groups = next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-        if groups > 1 or _pooled(node.input[0], makers):
-            names.append(node.name)
-    return names
+    spectral = {id(node) for log in graph.node if log.op_type == "Log" for node in _ancestors(log, makers)}
+    samples = {value.name for value in graph.input}
+    return [
+        node.name
+        for node in graph.node
+        if node.op_type == "Conv"
+        and (id(node) in spectral or _groups(node) > 1 or _reads(node, samples, makers) or _pooled(node.input[0], makers))
+    ]
+
+
+def _groups(node: onnx.NodeProto) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
+
+
+def _ancestors(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
+    found: dict[int, onnx.NodeProto] = {}
+    pending = [node]
+    while pending:
+        for name in pending.pop().input:
+            maker = makers.get(name)
+            if maker is not None and id(maker) not in found:
+                found[id(maker)] = maker
+                pending.append(maker)
+    return list(found.values())
+
+
+RESHAPING = ("Pad", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
+
+
+def _reads(node: onnx.NodeProto, names: set[str], makers: dict[str, onnx.NodeProto]) -> bool:
+    """Whether a node's first input is one of the values, or one of them in another shape."""
+    name = node.input[0]
+    while name not in names and name in makers and makers[name].op_type in RESHAPING:
+        name = makers[name].input[0]
+    return name in names
 
 
 def _pooled(name: str, makers: dict[str, onnx.NodeProto]) -> bool:

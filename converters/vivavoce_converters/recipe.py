@@ -43,15 +43,17 @@ class StudentShape(_Strict):
 
 
 class TeacherShape(_Strict):
-    """The teacher's own stem and first layers, a waveform stem beside them, and a Nes2Net back-end of the teacher's width.
+    """The teacher's own stem and first layers, and a Nes2Net back-end of the teacher's width.
 
-    `positions` is how many frames of 20 ms the student can take at most.
+    `conv_channels` are those of a waveform stem beside the teacher's, none by default. `positions` is how many frames of 20 ms
+    the student can take at most. `merge` is what the back-end reads: the last state, or the scaled sum of all.
     """
 
     kind: Literal["teacher"]
-    conv_channels: tuple[int, int, int, int, int, int, int]
+    conv_channels: tuple[int, int, int, int, int, int, int] | None = None
     layers: int = Field(gt=0)
     positions: int = Field(default=300, gt=0)
+    merge: Literal["last", "scaled-sum"] = "scaled-sum"
     back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
     nest: tuple[int, int] = (8, 8)
