@@ -232,6 +232,8 @@ def test_a_broken_layer_breaks_limits(
     named |= {"largest_difference"} if any("apart" in one for one in found.broken) else set()
     assert named >= breaks
     assert bool(named) == bool(breaks)
+    # The corpus' lists tell no duration; scoring does.
+    assert [one.name for one in found.flips if one.by == "duration"] == ["under 1 s"]
 
 
 def test_compare_exits_with_1_and_the_reasons_where_a_limit_is_broken(

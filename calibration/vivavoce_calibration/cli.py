@@ -155,6 +155,7 @@ def compare_command(
     with needs_extra(EXTRA):
         from .calibrate import rewritten
         from .corpora import read_corpus
+        from .evaluation import timed
         from .regression import Side, compare, load_limits
         from .scoring import Scorer
         from .tables import regression_tables
@@ -166,11 +167,10 @@ def compare_command(
     trials = read_corpus(corpus, layout=layout, subset=subset)
     subject = _subject(scorers[0], trials, corpus, name, subset)
     folder = out or Path(f"{candidate.resolve().name}-against-{reference.resolve().name}-{subject.corpus}-{subject.subset}")
-    sides = [
-        Side.of(scorer, _scored(trials, scorer, folder / f"{side}.jsonl", jobs, ray))
-        for side, scorer in zip(("candidate", "reference"), scorers, strict=True)
-    ]
-    found = compare(trials, *sides, corpus=subject.corpus, subset=subject.subset, limits=allowed, draws=draws)
+    journals = (folder / "candidate.jsonl", folder / "reference.jsonl")
+    scores = [_scored(trials, *pair, jobs, ray) for pair in zip(scorers, journals, strict=True)]
+    sides = [Side.of(*pair) for pair in zip(scorers, scores, strict=True)]
+    found = compare(timed(trials, scores[0]), *sides, corpus=subject.corpus, subset=subject.subset, limits=allowed, draws=draws)
     (folder / "regression.json").write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if into:
         opened = Bundle(candidate)

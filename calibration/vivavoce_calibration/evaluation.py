@@ -19,7 +19,20 @@ from .metrics import FloatArray, Interval, Metric, act_dcf, cllr, eer, error_rat
 from .operating_points import clopper_pearson
 from .scoring import Scored
 
-__all__ = ["LEVEL", "Decisions", "Measured", "Part", "Report", "Subject", "Worst", "affordable", "evaluate", "measure", "parts"]
+__all__ = [
+    "LEVEL",
+    "Decisions",
+    "Measured",
+    "Part",
+    "Report",
+    "Subject",
+    "Worst",
+    "affordable",
+    "evaluate",
+    "measure",
+    "parts",
+    "timed",
+]
 
 LEVEL = 0.95
 FIELDS = ("system", "vocoder", "source", "codec", "transmission", "duration", "language")
@@ -148,7 +161,7 @@ def evaluate(
     those of FNR and FPR are Clopper and Pearson's; all others come from `draws` of the bootstrap over speakers, by default
     1,000, fewer for more than 10,000 trials. Raises ConfigurationError where a class has fewer than two trials.
     """
-    trials = [replace(trial, duration=one.duration) for trial, one in zip(trials, scores, strict=True)]
+    trials = timed(trials, scores)
     values = np.array([one.score for one in scores])
     draws = draws or affordable(len(trials))
     points = {point.name: point for point in manifest.operating_points}
@@ -169,6 +182,11 @@ def evaluate(
         parts=tuple(_parts(trials, scores, values, shipped.threshold, draws)),
         worst=_worst(trials, scores),
     )
+
+
+def timed(trials: Sequence[Trial], scores: Sequence[Scored]) -> list[Trial]:
+    """The trials with the durations that were found when they were scored; few corpora tell them."""
+    return [replace(trial, duration=one.duration) for trial, one in zip(trials, scores, strict=True)]
 
 
 def measure(

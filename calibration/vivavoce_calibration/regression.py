@@ -21,7 +21,7 @@ from vivavoce.bundle import Calibration, Difference, Flips, Regression
 from vivavoce.errors import ConfigurationError
 
 from .corpora import Trial
-from .evaluation import LEVEL, Measured, affordable, parts
+from .evaluation import LEVEL, Measured, affordable, parts, timed
 from .llr import llr, raw
 from .metrics import FloatArray, Metric, act_dcf, cllr, eer, eer_threshold, min_dcf
 from .operating_points import clopper_pearson
@@ -110,11 +110,13 @@ def compare_bundles(
 
     Raises as `score_corpus` and `compare` do.
     """
-    sides = []
-    for name, scorer in (("candidate", candidate), ("reference", reference)):
-        journal = folder / f"{name}.jsonl" if folder else None
-        sides.append(Side.of(scorer, score_corpus(trials, scorer, journal=journal, jobs=jobs)))
-    return compare(trials, *sides, corpus=corpus, subset=subset, limits=limits, draws=draws)
+    journals = (folder / "candidate.jsonl", folder / "reference.jsonl") if folder else (None, None)
+    scores, others = (
+        score_corpus(trials, scorer, journal=journal, jobs=jobs)
+        for scorer, journal in zip((candidate, reference), journals, strict=True)
+    )
+    sides = Side.of(candidate, scores), Side.of(reference, others)
+    return compare(timed(trials, scores), *sides, corpus=corpus, subset=subset, limits=limits, draws=draws)
 
 
 def compare(
