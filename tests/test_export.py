@@ -155,6 +155,12 @@ def test_a_network_that_torch_cannot_trace_is_an_error_of_ours(tmp_path: Path) -
     assert not list(tmp_path.iterdir())
 
 
+def test_a_length_that_the_network_cannot_take_is_an_error_of_ours(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="cannot score 100 samples"):
+        export_onnx(countermeasure(kind="nes2net", nest=(2, 2)), tmp_path / "model.onnx", window=2_000, lengths=(100,))
+    assert not list(tmp_path.iterdir())
+
+
 def test_large_weights_stand_beside_the_model_and_move_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(export, "INLINE_BYTES", 0)
     path = tmp_path / "model.onnx"

@@ -169,8 +169,14 @@ def _difference(model: Countermeasure, path: Path, lengths: Sequence[int], batch
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     largest = 0.0
     for samples in _probes(lengths, batches):
-        with torch.no_grad():
-            expected = model(torch.from_numpy(samples)).numpy()
+        try:
+            with torch.no_grad():
+                expected = model(torch.from_numpy(samples)).numpy()
+        except RuntimeError as error:
+            raise ExportError(
+                f"The network itself cannot score {samples.shape[1]} samples, so its file was not tried on them. "
+                f"Give lengths that it can. The cause: {error}"
+            ) from error
         (scores,) = session.run(["score"], {"samples": samples})
         largest = np.maximum(largest, np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))))
     return float(largest)
