@@ -13,6 +13,8 @@ from vivavoce.commands.terminal import BAD, GOOD, console, grid, show
 from vivavoce.errors import ConfigurationError, needs_extra
 from vivavoce.machine import machine
 
+from .files import replacing
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -56,7 +58,7 @@ def evaluate_command(
     with needs_extra(EXTRA):
         from .corpora import read_corpus
         from .evaluation import Measured, evaluate
-        from .report import write_page
+        from .report import page
         from .scoring import Scorer, write_scores
         from .tables import evaluation_tables
 
@@ -72,9 +74,10 @@ def evaluate_command(
     scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
     report = evaluate(trials, scores, manifest, subject, operating_point=point, draws=draws)
     write_scores(folder / "scores.tsv", scores)
-    (folder / "report.json").write_text(report.model_dump_json(indent=2) + "\n", encoding="utf-8")
     measured = Measured.of(trials, np.array([one.score for one in scores]))
-    write_page(folder / "report.html", report, measured, manifest.calibration)
+    with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:
+        file.write(report.model_dump_json(indent=2) + "\n")
+        html.write(page(report, measured, manifest.calibration))
     if json:
         print(report.model_dump_json())
     else:
@@ -171,7 +174,8 @@ def compare_command(
     scores = [_scored(trials, *pair, jobs, ray) for pair in zip(scorers, journals, strict=True)]
     sides = [Side.of(*pair) for pair in zip(scorers, scores, strict=True)]
     found = compare(timed(trials, scores[0]), *sides, corpus=subject.corpus, subset=subject.subset, limits=allowed, draws=draws)
-    (folder / "regression.json").write_text(found.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    with replacing(folder / "regression.json") as file:
+        file.write(found.model_dump_json(indent=2) + "\n")
     if into:
         opened = Bundle(candidate)
         rewritten(opened, opened.manifest.model_copy(update={"regression": found}), into)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from itertools import groupby
-from pathlib import Path
 
 from vivavoce.bundle import Calibration
 
@@ -18,17 +17,10 @@ from .evaluation import Decisions, Measured, Part, Report, Worst
 from .llr import raw
 from .wording import figure, share
 
-__all__ = ["page", "write_page"]
+__all__ = ["page"]
 
 SHOWN = 40
 """Parts in a plot; the table has all."""
-
-
-def write_page(path: Path, report: Report, measured: Measured, calibration: Calibration | None) -> None:
-    """Writes the page to `path`, complete or not at all."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(page(report, measured, calibration), encoding="utf-8")
-    partial.replace(path)
 
 
 def page(report: Report, measured: Measured, calibration: Calibration | None) -> str:

@@ -32,6 +32,7 @@ from vivavoce.judge import Judge
 from vivavoce.machine import versions
 
 from .corpora import CorpusError, Trial
+from .files import replacing
 
 __all__ = ["Scored", "Scorer", "score_corpus", "write_scores"]
 
@@ -130,11 +131,9 @@ def score_corpus(
 
 def write_scores(path: Path, scores: Iterable[Scored]) -> None:
     """Writes scores as ASVspoof 5 wants them: a header, then an id and a score a line, separated by a tab."""
-    partial = path.with_name(f".{path.name}.part")
-    with partial.open("w", encoding="utf-8", newline="\n") as file:
+    with replacing(path) as file:
         file.write("filename\tcm-score\n")
         file.writelines(f"{one.id}\t{one.score!r}\n" for one in scores)
-    partial.replace(path)
 
 
 # One trial.
