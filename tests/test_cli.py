@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from io import StringIO
 from itertools import pairwise
 from pathlib import Path
@@ -476,8 +477,15 @@ def test_errors_are_one_sentence_unless_debugging(tmp_path: Path) -> None:
 
 def begin(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "vivavoce", *map(str, arguments)]
+    # A test run in the background has Ctrl-C ignored, and its children inherit that.
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        bufsize=1,
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
