@@ -30,7 +30,7 @@ def errors(bundle: Bundle) -> str:
 
 def row(e: Evaluation) -> str:
     """One evaluation as a line of the table."""
-    percent = e.metric in ("EER", "FPR", "FNR", "HTER")
+    percent = e.metric.split()[0] in ("EER", "FPR", "FNR", "HTER")
     value, low, high = (f"{100 * x:.1f} %" if percent else f"{x:.3f}" for x in (e.value, e.low, e.high))
     interval = f"{low} to {high} ({e.level:.0%})"
     return f"| {e.metric} | {e.corpus} {e.subset} | {value} | {interval} | {e.bonafide} | {e.spoof} | {e.engine} |"
