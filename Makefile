@@ -9,6 +9,7 @@ DEV := .venv
 CORPUS ?= ../shared/corpus
 TEACHER ?= runs/teacher/whisper-base-encoder/model.safetensors
 MODEL ?= runs/default
+TRAINED_ON ?= vivavoce train
 
 .PHONY: run test lint model figures clean
 
@@ -27,7 +28,8 @@ lint: $(DEV)/.done
 model: $(DEV)/.done
 	$(DEV)/bin/vivavoce distill default --corpus $(CORPUS) --teacher $(TEACHER) --out $(MODEL)
 	rm -rf $(MODEL)/float $(MODEL)/int8 $(MODEL)/bundle
-	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name default --licence Apache-2.0 --out $(MODEL)/float
+	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name default --out $(MODEL)/float \
+		--licence "Apache-2.0 AND MIT (layers of OpenAI Whisper base)" --trained-on "$(TRAINED_ON)"
 	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --out $(MODEL)/int8
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --out $(MODEL)/bundle
 

@@ -47,7 +47,7 @@ def checkpoint(student: Countermeasure, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def float_bundle(checkpoint: Path) -> Bundle:
-    return convert(checkpoint, checkpoint.parent / "float", licence="Apache-2.0")
+    return convert(checkpoint, checkpoint.parent / "float", licence="Apache-2.0", corpora=["toy train"])
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_converted_bundle_scores_as_its_checkpoint(student: Countermeasure, fl
             expected = student(torch.from_numpy(window(seed)))
         np.testing.assert_allclose(engine.score(window(seed)), expected, atol=1e-4)
     model = float_bundle.manifest.model
-    assert model.licence == "Apache-2.0"
+    assert (model.licence, model.corpora) == ("Apache-2.0", ("toy train",))
     assert model.provenance["training"]["recipe"]["name"] == "toy"
     assert float_bundle.manifest.calibration is None
 

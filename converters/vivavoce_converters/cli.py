@@ -46,13 +46,25 @@ def convert_command(
     ] = False,
     name: Annotated[str | None, typer.Option(help="The bundle's name; by default that of its directory.")] = None,
     licence: Annotated[str, typer.Option(help="The licence of the weights, for the manifest.")] = "unknown",
+    trained_on: Annotated[
+        list[str] | None, typer.Option(help="A corpus of the training, for the manifest; repeatable.")
+    ] = None,
 ) -> None:
     """Turn a checkpoint into a bundle whose float32 ONNX engine scores as the checkpoint does."""
     with needs_extra(EXTRA):
         from .convert import convert
 
     activation = "selu" if selu else None
-    bundle = convert(checkpoint, out, name=name, licence=licence, layers=layers, dilation=dilation, activation=activation)
+    bundle = convert(
+        checkpoint,
+        out,
+        name=name,
+        licence=licence,
+        corpora=trained_on or (),
+        layers=layers,
+        dilation=dilation,
+        activation=activation,
+    )
     _describe(bundle.path, [engine.file for engine in bundle.manifest.engines])
     typer.echo(f"Next: vivavoce quantize {out} --target x86-vnni --calibration CORPUS --out NEW")
 

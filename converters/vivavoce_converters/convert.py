@@ -31,11 +31,20 @@ UNCALIBRATED = OperatingPoint(name="uncalibrated", threshold=0.0)
 TOLERANCE = {"float32": 0.01, "int8": 0.25}
 
 
-def convert(checkpoint: Path, out: Path, *, name: str | None = None, licence: str = "unknown", **options: Any) -> Bundle:
+def convert(
+    checkpoint: Path,
+    out: Path,
+    *,
+    name: str | None = None,
+    licence: str = "unknown",
+    corpora: Sequence[str] = (),
+    **options: Any,
+) -> Bundle:
     """The bundle `out` (a new directory) with one float32 ONNX engine that scores as the checkpoint does.
 
-    `options` are those of `load_checkpoint`. The bundle is not calibrated: its scores are the network's own, and its one
-    operating point is the threshold 0. Raises what `load_checkpoint` and `export_onnx` raise; then nothing is written.
+    `licence` is that of the weights and `corpora` what they were trained on, for the manifest. `options` are those of
+    `load_checkpoint`. The bundle is not calibrated: its scores are the network's own, and its one operating point is the
+    threshold 0. Raises what `load_checkpoint` and `export_onnx` raise; then nothing is written.
     """
     if out.exists():
         raise ConfigurationError(f"{out} exists. Choose a new directory; a bundle is never written over.")
@@ -52,7 +61,7 @@ def convert(checkpoint: Path, out: Path, *, name: str | None = None, licence: st
         name=name or out.name,
         version="1",
         description=f"{known.family}, converted by vivavoce {version('vivavoce')}.",
-        model=_model(known, licence, largest_difference=report.difference),
+        model=_model(known, licence, corpora, largest_difference=report.difference),
         audio=audio,
         engines=(engine,),
         operating_points=(UNCALIBRATED,),
@@ -84,8 +93,8 @@ def quantize_bundle(
         content = quantized.read_bytes()
     file = f"int8.{target}.onnx"
     engine = EngineFile(kind="onnx", precision="int8", target=target, file=file, sha256=sha256(content))
-    test, flac = self_test(float_content, source, parent.audio, tolerance=TOLERANCE["int8"])
-    deviation = _deviation(content, engine, parent.audio, test.scores)
+    test, flac = self_test(content, engine, parent.audio, tolerance=TOLERANCE["int8"])
+    deviation = _deviation(float_content, source, parent.audio, test.scores) if keep_float else 0.0
     manifest = parent.model_copy(
         update={
             "engines": (engine, source) if keep_float else (engine,),
@@ -102,7 +111,7 @@ def quantize_bundle(
     return write_bundle(out, manifest, files | documents)
 
 
-def _model(known: Description, licence: str, **measured: Any) -> Model:
+def _model(known: Description, licence: str, corpora: Sequence[str], **measured: Any) -> Model:
     options = {"family": known.family, "merge": known.merge, "layers": known.layers, **known.assumed}
     return Model(
         front_end=known.front_end,
@@ -110,6 +119,7 @@ def _model(known: Description, licence: str, **measured: Any) -> Model:
         parameters=known.parameters,
         checkpoint_sha256=known.sha256,
         licence=licence,
+        corpora=tuple(corpora),
         provenance={"conversion": options | measured, "training": known.provenance},
     )
 
