@@ -6,7 +6,7 @@ RUN := .venv-run
 DEV := .venv
 
 # The corpus and the teacher that the embedded model is made from, and the folder where it is made.
-CORPUS ?= ../shared/corpus
+CORPUS ?= runs/corpus
 TEACHER ?= runs/teacher/whisper-base-encoder/model.safetensors
 MODEL ?= runs/default
 TRAINED_ON ?= vivavoce train
