@@ -12,6 +12,7 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from vivavoce.bundle import OperatingPoint, Rate
@@ -34,6 +35,8 @@ COLOURS = {
 # Colours that stand for the variables until the SVG is written.
 _STAND_IN = {name: f"#0000{number:02x}" for number, name in enumerate(COLOURS, start=1)}
 _WIDTH = 4.8
+
+DET_TICKS = (0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.99)
 
 LONGEST = 26
 """Characters of a part's name in a plot; more would squeeze the rest."""
@@ -64,22 +67,26 @@ _STYLE: Any = {
 def det(bonafide: FloatArray, spoof: FloatArray, points: Sequence[OperatingPoint], shipped: str) -> str:
     """The detection error trade-off on axes of normal deviates, with the shipped operating points (as they fare here)."""
     fnr, fpr, _ = det_curve(bonafide, spoof)
-    low = min(0.5 / max(bonafide.size, spoof.size), 0.005)
     steps = np.unique(np.linspace(0, fnr.size - 1, 4000).astype(int))
+    placed = {point.name: (point.fpr.value, point.fnr.value) for point in points if point.fpr and point.fnr}
+    low = min(0.5 / max(bonafide.size, spoof.size), 0.005)
+    high = min(1 - low, max([0.6, *(1.05 * rate for rates in placed.values() for rate in rates)]))
+
+    def deviate(rates: ArrayLike) -> FloatArray:
+        return np.asarray(norm.ppf(np.clip(rates, low, high)), np.float64)
+
     with mpl.rc_context(_STYLE):
         figure, axes = _figure(4.2)
-        axes.plot(_deviate(fpr[steps], low), _deviate(fnr[steps], low), color=_STAND_IN["ink"], linewidth=1.6)
-        ends = _deviate(np.array([low, 0.6]), low)
-        axes.plot(ends, ends, color=_STAND_IN["muted"], linewidth=0.8, linestyle=":")
-        for point in points:
-            if point.fpr and point.fnr:
-                place = [_deviate(np.array([rate.value]), low) for rate in (point.fpr, point.fnr)]
-                fill = _STAND_IN["spoof"] if point.name == shipped else "none"
-                axes.plot(*place, "o", color=_STAND_IN["spoof"], markerfacecolor=fill, markersize=6, clip_on=False)
-        ticks = np.array([t for t in (0.0001, 0.001, 0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6) if t >= low])
+        axes.plot(deviate(fpr[steps]), deviate(fnr[steps]), color=_STAND_IN["ink"], linewidth=1.6)
+        axes.plot(deviate([low, high]), deviate([low, high]), color=_STAND_IN["muted"], linewidth=0.8, linestyle=":")
+        for name, rates in placed.items():
+            fill = _STAND_IN["spoof"] if name == shipped else "none"
+            axes.plot(*deviate(rates), "o", color=_STAND_IN["spoof"], markerfacecolor=fill, markersize=6, clip_on=False)
+        ticks = [tick for tick in DET_TICKS if low <= tick <= high]
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_ticks(_deviate(ticks, low), [f"{100 * tick:g}" for tick in ticks])
-        axes.set(xlim=ends, ylim=ends, xlabel="spoofs accepted (FPR), %", ylabel="bona fide rejected (FNR), %", aspect="equal")
+            axis.set_ticks(deviate(ticks), [f"{100 * tick:g}" for tick in ticks])
+        axes.set(xlim=deviate([low, high]), ylim=deviate([low, high]), aspect="equal")
+        axes.set(xlabel="spoofs accepted (FPR), %", ylabel="bona fide rejected (FNR), %")
         told = f"The curve crosses the diagonal at the equal error rate, {100 * eer(bonafide, spoof):.2f} %. Circles are the "
         return _element(figure, "Detection error trade-off", f"{told}bundle's operating points; the filled one is {shipped}.")
 
@@ -173,10 +180,6 @@ def _intervals(axes: Axes, rates: Sequence[Rate | None], shift: float, colour: s
 def _figure(height: float, rows: int = 1) -> Any:
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     return figure, *np.atleast_1d(figure.subplots(rows, 1))
-
-
-def _deviate(rates: FloatArray, low: float) -> FloatArray:
-    return np.asarray(norm.ppf(np.clip(rates, low, 1 - low)), np.float64)
 
 
 def _element(figure: Figure, title: str, description: str) -> str:
