@@ -171,7 +171,7 @@ def _method(report: Report) -> str:
         "follow ASVspoof 5 (P(spoof) 0.05, a miss costs 1, a false alarm 10). By system and by vocoder, a part is the "
         f"spoofs of one against all bona fide trials. Intervals have the level {report.level:.0%}: those of rejected and "
         f"accepted shares are Clopper and Pearson's, the others come from {report.draws:,} draws of the bootstrap over "
-        "speakers.</p>"
+        "speakers, which has nothing to vary where no score is on the wrong side.</p>"
     )
 
 
