@@ -12,6 +12,7 @@ from vivavoce.bundle import Bundle
 from vivavoce.commands.terminal import BAD, GOOD, console, grid, show
 from vivavoce.errors import ConfigurationError, needs_extra
 from vivavoce.machine import machine
+from vivavoce.packing import require_new
 
 from .files import replacing
 
@@ -111,8 +112,7 @@ def calibrate_command(
         from .scoring import Scorer
         from .tables import calibration_tables
 
-    if out.exists():
-        raise ConfigurationError(f"{out} exists. Choose a new folder; a bundle is never written over.")
+    require_new(out)
     if test == subset:
         raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
     opened, scorer = Bundle(bundle), Scorer(bundle, precision, threads)
@@ -163,8 +163,8 @@ def compare_command(
         from .scoring import Scorer
         from .tables import regression_tables
 
-    if into and into.exists():
-        raise ConfigurationError(f"{into} exists. Choose a new folder; a bundle is never written over.")
+    if into:
+        require_new(into)
     allowed = load_limits(limits) if limits else None
     scorers = Scorer(candidate, precision, threads), Scorer(reference, reference_precision, threads)
     trials = read_corpus(corpus, layout=layout, subset=subset)

@@ -17,6 +17,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal
 
+from vivavoce.audio import AUDIO_SUFFIXES
 from vivavoce.errors import ConfigurationError
 
 __all__ = ["LAYOUTS", "CorpusError", "Key", "Layout", "Trial", "read_corpus"]
@@ -27,10 +28,6 @@ LABEL_WORDS: dict[str, Key] = {
     **dict.fromkeys(("bonafide", "bona-fide", "bona_fide", "real", "genuine", "human"), "bonafide"),
     **dict.fromkeys(("spoof", "fake", "deepfake"), "spoof"),
 }
-
-AUDIO_SUFFIXES = frozenset(
-    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
-)
 
 
 class CorpusError(ConfigurationError):

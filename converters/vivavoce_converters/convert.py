@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from vivavoce.audio import load
 from vivavoce.bundle import AudioContract, Bundle, EngineFile, Manifest, Model, OperatingPoint, sha256
 from vivavoce.engine import OnnxEngine
 from vivavoce.errors import ConfigurationError
-from vivavoce.packing import write_bundle
+from vivavoce.packing import require_new, write_bundle
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.sampling import representative
 
+from .batches import windows
 from .checkpoints import Description, load_checkpoint
 from .export import export_onnx
 from .pack import reference_windows, self_test
@@ -46,8 +45,7 @@ def convert(
     `load_checkpoint`. The bundle is not calibrated: its scores are the network's own, and its one operating point is the
     threshold 0. Raises what `load_checkpoint` and `export_onnx` raise; then nothing is written.
     """
-    if out.exists():
-        raise ConfigurationError(f"{out} exists. Choose a new directory; a bundle is never written over.")
+    require_new(out)
     network, known = load_checkpoint(checkpoint, **options)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
@@ -80,16 +78,18 @@ def quantize_bundle(
     and evaluations are not taken over: they were measured on other scores. Raises ConfigurationError where the bundle has no
     float32 ONNX engine.
     """
+    require_new(out)
     parent = bundle.manifest
     source = next((e for e in parent.engines if (e.kind, e.precision) == ("onnx", "float32")), None)
     if source is None:
         raise ConfigurationError(f'The bundle "{parent.name}" has no float32 ONNX engine. Convert its checkpoint again.')
     float_content = bundle.read(source.file, source.sha256)
     sample = representative(trials, count)
+    out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         original, quantized = Path(folder) / "float32.onnx", Path(folder) / "int8.onnx"
         original.write_bytes(float_content)
-        quantize_onnx(original, quantized, _windows(sample, parent.audio), target)
+        quantize_onnx(original, quantized, (batch.numpy() for batch in windows(sample, parent.audio.window, 1)), target)
         content = quantized.read_bytes()
     file = f"int8.{target}.onnx"
     engine = EngineFile(kind="onnx", precision="int8", target=target, file=file, sha256=sha256(content))
@@ -122,11 +122,6 @@ def _model(known: Description, licence: str, corpora: Sequence[str], **measured:
         corpora=tuple(corpora),
         provenance={"conversion": options | measured, "training": known.provenance},
     )
-
-
-def _windows(trials: Sequence[Trial], audio: AudioContract) -> Iterator[NDArray[np.float32]]:
-    for trial in trials:
-        yield np.resize(load(trial.audio, audio.sample_rate), audio.window)[None]
 
 
 def _deviation(content: bytes, engine: EngineFile, audio: AudioContract, expected: Sequence[float]) -> float:

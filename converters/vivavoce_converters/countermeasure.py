@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from transformers import Wav2Vec2Config, WavLMConfig, WhisperConfig
 
 from vivavoce.errors import ConfigurationError
+from vivavoce_calibration.files import placing
 
 from .aasist import Aasist, AasistConfig
 from .frontends import Wav2Vec2FrontEnd, WhisperFrontEnd
@@ -72,9 +73,8 @@ def save_countermeasure(model: Countermeasure, path: Path, *, provenance: Mappin
     `provenance` is any JSON object that says how the weights came to be; it is kept in the file's metadata.
     """
     metadata = {"format": FORMAT, "shape": json.dumps(_describe(model)), "provenance": json.dumps(dict(provenance or {}))}
-    partial = path.with_name(path.name + ".part")
-    save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial, metadata=metadata)
-    partial.replace(path)
+    with placing(path) as partial:
+        save_file({k: v.contiguous() for k, v in model.state_dict().items()}, partial, metadata=metadata)
 
 
 def load_countermeasure(path: Path) -> tuple[Countermeasure, dict[str, Any]]:

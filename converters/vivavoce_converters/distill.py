@@ -22,9 +22,11 @@ from torch.utils.data import DataLoader
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
+from vivavoce_calibration.files import placing
 from vivavoce_calibration.metrics import eer
 
 from .batches import Batches, windows
+from .checkpoints import OWN_WINDOW as WINDOW
 from .countermeasure import Countermeasure, save_countermeasure
 from .frontends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config
 from .merging import Merge, MergeConfig
@@ -34,7 +36,6 @@ from .recipe import Recipe, Stage, StudentShape, TeacherShape
 
 __all__ = ["build_student", "distill"]
 
-WINDOW = 64_000
 LOG_EVERY = 20
 
 
@@ -173,9 +174,8 @@ class Run:
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
-        partial = self.folder / "state.pt.part"
-        torch.save(state, partial)
-        partial.replace(self.folder / "state.pt")
+        with placing(self.folder / "state.pt") as partial:
+            torch.save(state, partial)
 
     def _begin(self) -> None:
         path = self.folder / "state.pt"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from vivavoce_calibration.files import placing
+
 __all__ = ["plot_training"]
 
 
@@ -23,6 +25,5 @@ def plot_training(log: Path, picture: Path) -> None:
     losses.legend()
     errors.plot([r["step"] for r in evaluations], [100 * r["dev_eer"] for r in evaluations], marker="o")
     errors.set(xlabel="step", ylabel="EER on dev, %")
-    partial = picture.with_suffix(".part.png")
-    figure.savefig(partial, dpi=110)
-    partial.replace(picture)
+    with placing(picture) as partial:
+        figure.savefig(partial, dpi=110, format="png")

@@ -10,7 +10,13 @@ from pathlib import Path
 from .bundle import MANIFEST, Bundle, Manifest
 from .errors import ConfigurationError
 
-__all__ = ["write_bundle"]
+__all__ = ["require_new", "write_bundle"]
+
+
+def require_new(folder: Path) -> None:
+    """Raises ConfigurationError where `folder` exists. Call it before long work that ends in `write_bundle`."""
+    if folder.exists():
+        raise ConfigurationError(f"{folder} exists. Choose a new directory; a bundle is never written over.")
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
@@ -19,8 +25,7 @@ def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -
     The directory appears under its name only when it is complete and every checksum holds. Raises ConfigurationError where
     it exists already or a listed file is not given, BundleError where a file is not what the manifest says.
     """
-    if folder.exists():
-        raise ConfigurationError(f"{folder} exists. Choose a new directory; a bundle is never written over.")
+    require_new(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
     try:
