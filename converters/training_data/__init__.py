@@ -1,0 +1,1 @@
+"""Builds a training corpus of clean, full-band speech out of packages: human, synthesized and resynthesized."""
