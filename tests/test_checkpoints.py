@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from vivavoce.errors import ConfigurationError
 from vivavoce_converters.checkpoints import CheckpointError, load_checkpoint
 from vivavoce_converters.countermeasure import Countermeasure, load_countermeasure, parameters, save_countermeasure
 from vivavoce_converters.frontends import WhisperFrontEnd
-from vivavoce_converters.official import ASVSPOOF_5, ASVSPOOF_2021, CTRSVDD, Family, official_name
+from vivavoce_converters.official import ASVSPOOF_5, ASVSPOOF_2021, CTRSVDD, Family, defaults, official_name
 
 State = dict[str, Tensor]
 # What each official code builds, at toy size; the dilation is the one that it trains with.
@@ -183,11 +184,11 @@ FAULTS: dict[str, tuple[Callable[[State], State], str]] = {
     ),
     "another stem": (
         lambda s: {k: t for k, t in s.items() if "conv_layers.6." not in k},
-        r"conv_layers\.6\.0\.weight is missing",
+        r"ssl_model\.model\.feature_extractor\.conv_layers\.6\.0\.weight is missing",
     ),
     "a scalar for a matrix": (
         lambda s: s | {"Nested_Res2Net_TDNN.fc.weight": torch.tensor(1.0)},
-        "fc.weight is missing or has",
+        "fc.weight is missing, empty or of too few",
     ),
     "three classes": (
         lambda s: s | {"Nested_Res2Net_TDNN.fc.weight": torch.zeros(3, WIDTH), FC: torch.zeros(3)},
@@ -209,6 +210,29 @@ def test_tensors_at_fault_are_named(fault: str, xlsr: tuple[Path, State]) -> Non
     torch.save(change(state), path)
     with pytest.raises(CheckpointError, match=message):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", OFFICIAL)
+def test_any_tensor_that_is_missing_is_named(name: str, tmp_path: Path) -> None:
+    state = official_state(name)[0]
+    # Layers and blocks are alike: the first and the last of each kind stand for the others.
+    kinds = {re.sub(r"\d+", "0", key): key for key in state}
+    for missing in {*kinds.values(), *{re.sub(r"\d+", "0", key): key for key in reversed(state)}.values()}:
+        save_file({key: tensor for key, tensor in state.items() if key != missing}, tmp_path / "checkpoint.safetensors")
+        with pytest.raises(CheckpointError, match=re.escape(missing)):
+            load_checkpoint(tmp_path / "checkpoint.safetensors")
+
+
+def test_an_empty_tensor_is_named(xlsr: tuple[Path, State]) -> None:
+    path, state = xlsr
+    name = "ssl_model.model.encoder.pos_conv.0.weight_v"
+    torch.save(state | {name: torch.zeros(WIDTH, 0, 16)}, path)
+    with pytest.raises(CheckpointError, match=f"{re.escape(name)} is missing, empty"):
+        load_checkpoint(path)
+
+
+def test_the_widest_xls_r_have_sixteen_heads_too() -> None:
+    assert defaults({"ssl_model.model.post_extract_proj.weight": torch.zeros(1280, 1)}, ASVSPOOF_2021)["heads"] == 16
 
 
 class Planted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,17 @@ import torch
 
 from vivavoce import Detector
 from vivavoce.bundle import Bundle
-from vivavoce.errors import ConfigurationError
+from vivavoce.commands.verify import checks
+from vivavoce.errors import BundleError, ConfigurationError
 from vivavoce_calibration.corpora import Trial
+from vivavoce_calibration.regression import Limits
+from vivavoce_calibration.scoring import Scorer, score_corpus
+from vivavoce_converters import export
 from vivavoce_converters.checkpoints import OWN_WINDOW, CheckpointError
-from vivavoce_converters.convert import convert, quantize_bundle
+from vivavoce_converters.convert import convert
 from vivavoce_converters.countermeasure import Countermeasure, save_countermeasure
 from vivavoce_converters.distill import build_student
+from vivavoce_converters.int8 import Gate, GateError, quantize_bundle
 from vivavoce_converters.recipe import StudentShape
 
 SHAPE = StudentShape(
@@ -86,6 +92,42 @@ def test_quantizing_makes_a_new_bundle_near_the_old_one(float_bundle: Bundle, tr
         quantize_bundle(small, tmp_path / "again", trials, "x86-vnni")
 
 
+def labelled(trials: list[Trial], bundle: Bundle) -> list[Trial]:
+    """The trials with the classes that the float32 engine tells apart, but for two."""
+    order = np.argsort([one.score for one in score_corpus(trials, Scorer(bundle.path))])
+    keys = np.array(["spoof"] * 5 + ["bonafide"] * 5)
+    keys[[4, 5]] = keys[[5, 4]]
+    by_rank = dict(zip(order.tolist(), keys.tolist(), strict=True))
+    return [replace(trial, key=by_rank[number]) for number, trial in enumerate(trials)]
+
+
+def test_the_gate_calibrates_and_compares_or_writes_nothing(float_bundle: Bundle, trials: list[Trial], tmp_path: Path) -> None:
+    known = labelled(trials, float_bundle)
+    lenient = Gate(known, "toy", "dev", Limits(pearson=0.5))
+    made = quantize_bundle(float_bundle, tmp_path / "int8", trials, "x86-vnni", count=8, gate=lenient)
+    manifest = made.manifest
+    assert manifest.calibration is not None
+    assert manifest.calibration.corpus == "toy dev"
+    assert manifest.regression is not None
+    assert (manifest.regression.scores, manifest.regression.broken) == ("calibrated", ())
+    assert manifest.regression.candidate_sha256 == manifest.engines[0].sha256
+    notes = manifest.model.provenance["quantization"]
+    assert (notes["target"], notes["float_groups"], notes["int8_share_of_products"]) == ("x86-vnni", [], 1.0)
+    strict = replace(lenient, limits=Limits(largest_difference=0.0))
+    with pytest.raises(GateError, match="too far") as caught:
+        quantize_bundle(float_bundle, tmp_path / "broken", trials, "x86-vnni", count=8, gate=strict)
+    assert caught.value.regression.broken
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["int8"]
+    forced = quantize_bundle(
+        float_bundle, tmp_path / "forced", trials, "x86-vnni", count=8, gate=replace(strict, force=True), budget=1.0
+    )
+    assert forced.manifest.regression is not None
+    assert forced.manifest.regression.broken
+    assert forced.manifest.model.provenance["quantization"]["sensitivity"]
+    with pytest.raises(ConfigurationError, match="gate"):
+        quantize_bundle(float_bundle, tmp_path / "budget", trials, "x86-vnni", count=8, budget=0.1)
+
+
 def test_nothing_is_written_for_a_bad_checkpoint(tmp_path: Path) -> None:
     bad = tmp_path / "speech.wav"
     soundfile.write(bad, np.zeros(100), 16_000)
@@ -97,3 +139,28 @@ def test_nothing_is_written_for_a_bad_checkpoint(tmp_path: Path) -> None:
 def test_an_existing_directory_is_refused(checkpoint: Path) -> None:
     with pytest.raises(ConfigurationError, match="exists"):
         convert(checkpoint, checkpoint.parent)
+
+
+def test_weights_beside_the_model_are_checked_and_carried_along(
+    checkpoint: Path, float_bundle: Bundle, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export, "INLINE_BYTES", 0)
+    large = convert(checkpoint, tmp_path / "large")
+    (engine,) = large.manifest.engines
+    assert engine.data.keys() == {"float32.onnx.data"}
+    assert engine.files().items() <= large.listed().items()
+    monkeypatch.chdir(tmp_path)  # Nothing is looked for in the current folder.
+    np.testing.assert_allclose(
+        Detector(large.path).engine.score(window(0)), Detector(float_bundle.path).engine.score(window(0))
+    )
+    quantized = quantize_bundle(large, tmp_path / "int8", trials, "x86-vnni", count=10, keep_float=True)
+    assert [list(one.data) for one in quantized.manifest.engines] == [["int8.x86-vnni.onnx.data"], ["float32.onnx.data"]]
+    assert all(check.state == "ok" for check in checks(quantized.path))
+    small = quantize_bundle(float_bundle, tmp_path / "small", trials, "x86-vnni", count=10)
+    scores = [Detector(one.path).engine.score(window(0)) for one in (quantized, small)]
+    np.testing.assert_allclose(*scores)
+    weights = bytearray((large.path / "float32.onnx.data").read_bytes())
+    weights[1000] ^= 1
+    (large.path / "float32.onnx.data").write_bytes(weights)
+    with pytest.raises(BundleError, match=r"float32\.onnx\.data is not the file that the manifest names"):
+        Detector(large.path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,16 @@ RECIPE = Recipe(
     evaluate_every=6,
     augment=AugmentRecipe(**dict.fromkeys(AugmentRecipe.model_fields, 0.0)),
 )
+# Runs are the same to the last bit for a number of threads, but rounding differs from one number to another, and Adam's first
+# steps turn that into another network. After the ten steps above, first weights moved by one part in 1e7 gave any EER from 0
+# to 1; after these, moved by one in 1e3, all twenty runs gave 0, with 0.7 or more between the scores of the two classes.
+LEARNING = RECIPE.model_copy(
+    update={
+        "batch": 8,
+        "evaluate_every": 20,
+        "stages": (STAGES[0], STAGES[1].model_copy(update={"steps": 38, "learning_rate": 3e-3})),
+    }
+)
 
 
 @pytest.fixture(scope="module")
@@ -72,14 +83,16 @@ def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_learns_and_leaves_a_complete_run(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
-    path = distill(RECIPE, teacher, trials, trials, tmp_path, device="cpu", workers=0)
+    path = distill(LEARNING, teacher, trials, trials, tmp_path, device="cpu", workers=0)
     student, provenance = load_countermeasure(path)
     assert provenance["recipe"]["name"] == "toy"
     assert provenance["dev_eer"] == 0.0
     with torch.no_grad():
         assert student(torch.zeros(2, 16_000)).shape == (2,)
     records = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
-    assert [record["step"] for record in records if "dev_eer" in record] == [6, 12]
+    assert [record["step"] for record in records if "dev_eer" in record] == [20, 40]
+    assert records[-2]["step"] == 40
+    assert records[-2]["label_loss"] < 0.6 < math.log(2)
     assert (tmp_path / "training.png").stat().st_size > 1000
 
 
@@ -138,7 +151,7 @@ def test_a_student_of_the_teachers_layers_starts_as_the_teacher_and_exports(teac
 
 def test_a_student_of_the_teachers_layers_learns(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:
     shape = TeacherShape(kind="teacher", conv_channels=(8,) * 7, layers=2, positions=60, nest=(4, 2))
-    recipe = RECIPE.model_copy(update={"student": shape})
+    recipe = LEARNING.model_copy(update={"student": shape})
     _, provenance = load_countermeasure(distill(recipe, teacher, trials, trials, tmp_path, device="cpu", workers=0))
     assert provenance["dev_eer"] == 0.0
 
@@ -161,7 +174,7 @@ def test_batches_are_balanced_and_a_function_of_the_step(trials: list[Trial]) ->
 
 
 def test_built_in_recipe_is_valid_and_a_bad_one_is_named(tmp_path: Path) -> None:
-    assert load_recipe("default").student.kind == "teacher"
+    assert load_recipe("default").student.kind == "streaming"
     assert load_recipe("waveform").student.layers == 4
     with pytest.raises(ConfigurationError, match="default"):
         load_recipe("no-such-recipe")

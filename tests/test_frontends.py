@@ -223,14 +223,34 @@ def test_missing_tensors_are_refused(folders: dict[str, Path], tmp_path: Path) -
         load_front_end(tmp_path)
 
 
-def test_pickles_and_damaged_files_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_a_folder_without_safetensors_is_read_as_tensors_alone(folders: dict[str, Path], tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes((folders["wavlm"] / "config.json").read_bytes())
     torch.save(WavLMModel.from_pretrained(folders["wavlm"]).state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(ConfigurationError, match="cannot be loaded from safetensors"):
+    expected = load_front_end(folders["wavlm"]).state_dict()
+    for key, tensor in load_front_end(tmp_path).state_dict().items():
+        assert torch.equal(tensor, expected[key])
+
+
+def test_pickles_with_code_and_damaged_files_are_refused(folders: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes((folders["wavlm"] / "config.json").read_bytes())
+    state = WavLMModel.from_pretrained(folders["wavlm"]).state_dict()
+    torch.save({**state, "code": Planted(tmp_path / "executed")}, tmp_path / "pytorch_model.bin")
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
         load_front_end(tmp_path)
+    assert not (tmp_path / "executed").exists()
     (tmp_path / "model.safetensors").write_bytes((folders["wavlm"] / "model.safetensors").read_bytes()[:1000])
-    with pytest.raises(ConfigurationError, match="cannot be loaded from safetensors"):
+    with pytest.raises(ConfigurationError, match="cannot be loaded"):
         load_front_end(tmp_path)
+
+
+class Planted:
+    """A pickle that would write a file as it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.path,))
 
 
 def test_only_an_id_may_reach_the_network(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from vivavoce.bundle import AudioContract, Bundle, EngineFile, Manifest, Model, OperatingPoint, sha256
+from vivavoce.engine import OnnxEngine
 from vivavoce.errors import BundleError, ConfigurationError
 from vivavoce.packing import write_bundle
 from vivavoce_converters.pack import reference_signal, self_test
@@ -31,7 +32,7 @@ def peak_engine() -> bytes:
 def contents() -> tuple[Manifest, dict[str, bytes]]:
     content = peak_engine()
     engine = EngineFile(kind="onnx", precision="float32", target="any", file="peak.onnx", sha256=sha256(content))
-    test, flac = self_test(content, engine, AUDIO, tolerance=1e-4)
+    test, flac = self_test(OnnxEngine(content, engine), AUDIO, tolerance=1e-4)
     manifest = Manifest(
         name="peak",
         version="1",

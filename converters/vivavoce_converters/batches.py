@@ -16,9 +16,10 @@ from vivavoce.audio import load
 from vivavoce_calibration.corpora import Trial
 
 from .augment import RATE, augment
+from .checkpoints import OWN_WINDOW
 from .recipe import Recipe
 
-__all__ = ["Batches", "windows"]
+__all__ = ["Batches", "group_name", "windows"]
 
 KEYS = ("spoof", "bonafide")
 
@@ -45,7 +46,24 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         rows = np.stack([self._example(int(label), rng) for label in labels])
         return torch.from_numpy(rows), torch.from_numpy(labels).float()
 
+    def copies(self, count: int) -> Iterator[tuple[Tensor, list[int]]]:
+        """The first 4 s of every trial as they are, then other parts at other levels, in batches with the trials' numbers."""
+        for start in range(0, count * len(self.trials), self.recipe.batch):
+            turns = range(start, min(start + self.recipe.batch, count * len(self.trials)))
+            yield torch.from_numpy(np.stack([self._copy(turn) for turn in turns])), [turn % len(self.trials) for turn in turns]
+
+    def _copy(self, turn: int) -> NDArray[np.float32]:
+        again, number = divmod(turn, len(self.trials))
+        clip = self._clip(number)
+        if again:
+            rng = np.random.default_rng([self.recipe.seed, turn, 1])
+            clip = _part(clip, int(rng.integers(OWN_WINDOW * 5 // 8, OWN_WINDOW + 1)), rng)
+            gain = 10 ** (rng.uniform(-15, 10) / 20)
+            clip = clip * np.float32(min(gain, 0.98 / max(float(np.abs(clip).max()), 1e-4)))
+        return np.resize(clip[:OWN_WINDOW], OWN_WINDOW)
+
     def _example(self, label: int, rng: Generator) -> NDArray[np.float32]:
+        """A clip of a class, cropped, through a random channel."""
         crop = self._crop(self._draw(label, rng), rng)
         return augment(crop, rng, self.recipe.augment, lambda: self._crop(self._draw(int(rng.integers(2)), rng), rng))
 
@@ -63,15 +81,25 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
     def _crop(self, clip: NDArray[np.float32], rng: Generator) -> NDArray[np.float32]:
         """`length` samples: a random part of at least one second, tiled where it is shorter, as clips are at run time."""
         wanted = self.length if rng.random() < 0.7 else int(rng.integers(RATE, self.length + 1))
-        start = int(rng.integers(max(1, len(clip) - wanted + 1)))
-        return np.resize(clip[start : start + wanted], self.length)
+        return np.resize(_part(clip, wanted, rng), self.length)
+
+
+def _part(clip: NDArray[np.float32], wanted: int, rng: Generator) -> NDArray[np.float32]:
+    """`wanted` samples of a clip from a random place, or all of a shorter one."""
+    start = int(rng.integers(max(1, len(clip) - wanted + 1)))
+    return clip[start : start + wanted]
+
+
+def group_name(trial: Trial) -> str:
+    """The system of a spoof, the source of bona fide speech."""
+    return trial.system or trial.source or ""
 
 
 def _groups(trials: Sequence[Trial], key: str) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
     members: defaultdict[str, list[int]] = defaultdict(list)
     for number, trial in enumerate(trials):
         if trial.key == key:
-            members[trial.system or trial.source or ""].append(number)
+            members[group_name(trial)].append(number)
     groups = [np.array(numbers) for numbers in members.values()]
     weights = np.sqrt([len(group) for group in groups])
     return groups, weights / weights.sum()

@@ -79,9 +79,9 @@ def load_checkpoint(
     """The network in evaluation mode, and what is known about it.
 
     The options are what the tensors do not tell; None takes the family's default: `dilation` (2 for ASVspoof 2021, else 1)
-    and `activation` (ReLU) of Nes2Net, attention `heads` of XLS-R (one for 64 channels), `max_distance` of WavLM's position
-    bias (800 frames), `normalize` for a layer norm of the waveform (CtrSVDD only). `layers` keeps the first layers of the
-    encoder, with its final norm, as the start of a smaller network; its scores mean little before it is trained further.
+    and `activation` (ReLU) of Nes2Net, attention `heads` of XLS-R (one for 64 channels, 16 at most), `max_distance` of WavLM's
+    position bias (800 frames), `normalize` for a layer norm of the waveform (CtrSVDD only). `layers` keeps the first layers of
+    the encoder, with its final norm, as the start of a smaller network; its scores mean little before it is trained further.
 
     Raises CheckpointError, a ConfigurationError, where the file cannot be read, is of no known family, or has tensors
     missing, left over, mis-shaped or not finite.
@@ -110,14 +110,14 @@ def _describe(model: Countermeasure, path: Path, **known: Any) -> Description:
     front_end, back_end = model.front_end, model.back_end
     normalize = getattr(front_end, "normalize", False)
     return Description(
-        back_end=_name(back_end.config),
+        back_end=_name(back_end.config) if back_end else "linear discriminant",
         merge=model.merge.config.kind if model.merge else None,
         layers=front_end.depth,
         normalization="layer" if normalize else "none",
-        score=f"logits[:, {back_end.config.logits - 1}]",
+        score=f"logits[:, {back_end.config.logits - 1 if back_end else 0}]",
         sha256=_sha256(path),
         parameters=parameters(model),
-        back_end_parameters=parameters(back_end),
+        back_end_parameters=sum(parameters(part) for part in (back_end, model.discriminant) if part),
         **known,
     )
 
@@ -165,7 +165,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], bool]:
 
 
 def _damaged(path: Path) -> CheckpointError:
-    return CheckpointError(f"{path} is damaged or incomplete. Get the file again, and compare its sha256.")
+    return CheckpointError(
+        f"{path} is damaged or incomplete, or a pickle of something other than tensors; nothing of it was executed. "
+        f"Get the file again, and compare its sha256."
+    )
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
@@ -175,7 +178,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
             content = content[name]
             break
     if not isinstance(content, Mapping) or not content or not all(map(_is_named_tensor, content.items())):
-        found = f"the entries {_list(content)}" if isinstance(content, Mapping) else f"a {type(content).__name__}"
+        found = f"the entries {_list(content)}" if isinstance(content, Mapping) and content else f"a {type(content).__name__}"
         raise CheckpointError(
             f"{path} holds {found} and no state dict. Save one: itself, or under model_state_dict, state_dict or model."
         )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from vivavoce.commands.terminal import BAD, GOOD, console, show, tell_error
 from vivavoce.errors import needs_extra
 
-__all__ = ["convert_command", "distill_command", "quantize_command"]
+__all__ = ["build_engine_command", "convert_command", "distill_command", "quantize_command"]
 
 EXTRA = "convert"
 
@@ -19,6 +22,9 @@ def distill_command(
     corpus: Annotated[Path, typer.Option(help="A corpus with the subsets train and dev.")],
     teacher: Annotated[Path, typer.Option(help="Whisper encoder weights (safetensors) that teach the student's features.")],
     out: Annotated[Path, typer.Option(help="The run's folder; give the same one to go on after an interruption.")],
+    speech: Annotated[
+        list[Path] | None, typer.Option(help="A corpus of more speech, to learn the teacher's features from; repeatable.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default cuda where there is one.")] = None,
 ) -> None:
     """Teach a small student a teacher's features and a corpus' labels. Resumable; logs and plots into OUT."""
@@ -32,7 +38,8 @@ def distill_command(
     chosen = load_recipe(recipe)
     encoder = WhisperFrontEnd.from_file(teacher, layers=max(chosen.teacher_layers))
     train, dev = (read_corpus(corpus, subset=subset) for subset in ("train", "dev"))
-    student = distill(chosen, encoder, train, dev, out, device=device)
+    more = [trial for path in speech or () for trial in read_corpus(path, subset="train")]
+    student = distill(chosen, encoder, train, dev, out, speech=more, device=device)
     typer.echo(f"{student}\nNext: vivavoce convert {student} --out BUNDLE")
 
 
@@ -76,19 +83,103 @@ def quantize_command(
     out: Annotated[Path, typer.Option(help="The bundle to make: a new directory.")],
     subset: Annotated[str, typer.Option(help="The corpus' subset.")] = "train",
     count: Annotated[int, typer.Option(min=8, help="How many windows to take ranges from.")] = 256,
+    gate: Annotated[Path | None, typer.Option(help="The corpus to calibrate and compare on; that of the ranges.")] = None,
+    gate_subset: Annotated[str, typer.Option(help="Its subset; never evaluation data.")] = "dev",
+    limits: Annotated[Path | None, typer.Option(help="Limits (TOML): by default pearson 0.998 and flips 0.015.")] = None,
+    budget: Annotated[
+        str | None, typer.Option(help='Leave in float what suffers most, until few decisions flip: "flips=0.5%".')
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write the bundle even where a limit is broken.")] = False,
+    no_gate: Annotated[bool, typer.Option("--no-gate", help="Neither calibrate nor compare.")] = False,
     keep_float: Annotated[bool, typer.Option("--keep-float", help="Keep the float32 engine in the bundle too.")] = False,
-) -> None:
-    """Make an INT8 engine for a kind of processor. Calibrate the new bundle afterwards."""
+) -> int:
+    """Make an INT8 engine for a kind of processor, calibrate it, and compare it with float32.
+
+    Exit code: 0 the bundle was written, 1 a limit is broken and it was not, 2 the command could not run.
+    """
     with needs_extra(EXTRA):
         from vivavoce.bundle import Bundle
         from vivavoce_calibration.corpora import read_corpus
+        from vivavoce_calibration.regression import load_limits
+        from vivavoce_calibration.tables import calibration_tables, regression_tables
 
-        from .convert import quantize_bundle
+        from .int8 import LIMITS, Gate, GateError, quantize_bundle
+        from .sensitivity import parse_budget
+        from .tables import quantization_tables
 
-    trials = read_corpus(calibration, subset=subset)
-    made = quantize_bundle(Bundle(bundle), out, trials, target, count=count, keep_float=keep_float)
+    allowed, share = load_limits(limits) if limits else LIMITS, parse_budget(budget) if budget else None
+    compared = None
+    if not no_gate:
+        corpus = gate or calibration
+        trials = read_corpus(corpus, subset=gate_subset)
+        compared = Gate(trials, corpus.resolve().name, gate_subset, allowed, force)
+    opened, ranges = Bundle(bundle), read_corpus(calibration, subset=subset)
+    try:
+        with _bars() as tell:
+            made = quantize_bundle(
+                opened, out, ranges, target, count=count, keep_float=keep_float, gate=compared, budget=share, advance=tell
+            )
+    except GateError as error:
+        show(console(), *regression_tables(error.regression))
+        tell_error(error)
+        return BAD
+    show(console(), *quantization_tables(made.manifest))
+    if made.manifest.regression is None:
+        typer.echo(f"Next: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
+        return GOOD
+    show(console(), *regression_tables(made.manifest.regression), *calibration_tables(made.manifest))
+    typer.echo(f"Next: vivavoce evaluate {out} CORPUS")
+    return GOOD
+
+
+def build_engine_command(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with an ONNX engine: INT8 for TensorRT, or float32.")],
+    out: Annotated[Path, typer.Option(help="The bundle to make: a new directory.")],
+    target: Annotated[str, typer.Option(help="tensorrt, for the GPU of this machine.")] = "tensorrt",
+    precision: Annotated[str | None, typer.Option(help="int8 or float32: the ONNX engine to build from.")] = None,
+    rest: Annotated[Literal["float16", "float32"], typer.Option(help="Of what is not INT8.")] = "float16",
+    batch: Annotated[int, typer.Option(min=1, help="The most windows to be scored at once.")] = 1,
+    workspace: Annotated[int, typer.Option(min=1, help="GPU memory in MiB for an operation's intermediate results.")] = 2048,
+    version_compatible: Annotated[
+        bool, typer.Option("--version-compatible", help="Runs with later TensorRT versions too; holds code for the processor.")
+    ] = False,
+    hardware: Annotated[
+        Literal["same", "ampere+"], typer.Option(help="GPUs of this one's compute capability, or Ampere and later.")
+    ] = "same",
+    timing_cache: Annotated[
+        Path | None, typer.Option(help="Where TensorRT's measurements are kept; the user's cache folder by default.")
+    ] = None,
+) -> None:
+    """Add a TensorRT engine for this machine's GPU to a bundle. Its ONNX engines stay, for every other machine."""
+    with needs_extra(EXTRA):
+        from vivavoce.bundle import Bundle
+
+        from .tensorrt import BuildOptions, build_engine_bundle
+
+    options = BuildOptions(batch, rest, workspace, version_compatible, hardware)
+    with _bars() as tell:
+        made = build_engine_bundle(
+            Bundle(bundle), out, target, precision=precision, options=options, timing_cache=timing_cache, progress=tell
+        )
     _describe(made.path, [engine.file for engine in made.manifest.engines])
-    typer.echo(f"Next: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
+    typer.echo(f"Next: vivavoce verify {out}")
+
+
+@contextmanager
+def _bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr for each phase that is told of and not finished."""
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(phase: str, done: int, steps: int) -> None:
+            if phase not in tasks:
+                tasks[phase] = bars.add_task(phase, total=steps)
+            bars.update(tasks[phase], total=steps, completed=done, visible=done < steps)
+
+        yield tell
 
 
 def _describe(folder: Path, files: list[str]) -> None:

@@ -18,40 +18,66 @@ from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.files import placing
 
 from .aasist import Aasist, AasistConfig
+from .discriminant import Discriminant
 from .frontends import Wav2Vec2FrontEnd, WhisperFrontEnd
 from .merging import Merge, MergeConfig
 from .nes2net import Nes2Net, Nes2NetConfig
+from .streaming import StreamingConfig, StreamingFrontEnd
 
 __all__ = ["Countermeasure", "load_countermeasure", "save_countermeasure"]
 
 FORMAT = "vivavoce-countermeasure/1"
+AnyFrontEnd = Wav2Vec2FrontEnd | WhisperFrontEnd | StreamingFrontEnd
 
 
 class Countermeasure(nn.Module):
     """A spoofing countermeasure: samples (batch, n) at 16 kHz in [-1, 1] to one score each, higher = more bona fide.
 
     The score is the last logit: with two logits they are (spoof, bona fide) and the official code reports the second alone.
-    Raises ConfigurationError for a back-end of more logits.
+    A discriminant's score is added to it, or stands alone. Raises ConfigurationError for a back-end of more logits, and where
+    there is neither.
     """
 
     def __init__(
-        self, front_end: Wav2Vec2FrontEnd | WhisperFrontEnd, back_end: Nes2Net | Aasist, merge: Merge | None = None
+        self,
+        front_end: AnyFrontEnd,
+        back_end: Nes2Net | Aasist | None,
+        merge: Merge | None = None,
+        discriminant: Discriminant | None = None,
     ) -> None:
         super().__init__()
-        if back_end.config.logits not in (1, 2):
+        if back_end is None and discriminant is None:
+            raise ConfigurationError("A countermeasure without back-end and discriminant scores nothing. Choose one.")
+        if back_end is not None and back_end.config.logits not in (1, 2):
             raise ConfigurationError(f"{back_end.config.logits} logits are no countermeasure's. Choose a back-end of 1 or 2.")
         self.front_end = front_end
         self.merge = merge
         self.back_end = back_end
+        self.discriminant = discriminant
+
+    def read(self, states: Sequence[Tensor]) -> Tensor:
+        """What is kept of each frame, (batch, frames, n): what the back-end reads, then the discriminant's score."""
+        if self.back_end is None:
+            return cast(Tensor, cast(Discriminant, self.discriminant)(states))
+        features: Tensor = states[-1] if self.merge is None else self.merge(states)
+        return features if self.discriminant is None else torch.cat([features, self.discriminant(states)], dim=2)
+
+    def judge(self, frames: Tensor) -> Tensor:
+        """(batch, 1) or (batch, 2) from what `read` gives."""
+        if self.back_end is None:
+            return frames.mean(dim=1)
+        if self.discriminant is None:
+            return cast(Tensor, self.back_end(frames.transpose(1, 2)))
+        logits: Tensor = self.back_end(frames[:, :, :-1].transpose(1, 2))
+        return logits + frames[:, :, -1:].mean(dim=1)
 
     def features(self, samples: Tensor) -> Tensor:
-        """What the back-end reads, (batch, frames, width)."""
-        states = self.front_end.states(samples)
-        return states[-1] if self.merge is None else cast(Tensor, self.merge(states))
+        """What is kept of each frame of `samples`, as `read` gives it."""
+        return self.read(self.front_end.states(samples))
 
     def logits(self, samples: Tensor) -> Tensor:
         """(batch, 1) or (batch, 2)."""
-        return cast(Tensor, self.back_end(self.features(samples).transpose(1, 2)))
+        return self.judge(self.features(samples))
 
     def forward(self, samples: Tensor) -> Tensor:
         """The score, (batch,)."""
@@ -62,6 +88,10 @@ class Countermeasure(nn.Module):
 
         Raises ConfigurationError where there are fewer layers, or the merging cannot be cut.
         """
+        if layers == self.front_end.depth:
+            return
+        if isinstance(self.front_end, StreamingFrontEnd) or self.discriminant:
+            raise ConfigurationError("A distilled student has been fitted to all of its layers. Distil a smaller one.")
         if self.merge is not None and 1 <= layers < self.front_end.depth:
             self.merge.truncate(layers)
         self.front_end.truncate(layers)
@@ -130,31 +160,39 @@ def _first(keys: Sequence[str], count: int = 4) -> str:
 def _describe(model: Countermeasure) -> dict[str, Any]:
     """The shape of the network as a JSON object, from which `_build` makes it again."""
     front_end, back_end = model.front_end, model.back_end
-    if isinstance(front_end, WhisperFrontEnd):
-        encoder: dict[str, Any] = {"kind": "whisper", "config": front_end.encoder.config.to_diff_dict()}
+    encoder: dict[str, Any]
+    if isinstance(front_end, StreamingFrontEnd):
+        encoder = {"kind": "streaming", "config": asdict(front_end.config)}
+    elif isinstance(front_end, WhisperFrontEnd):
+        encoder = {"kind": "whisper", "config": front_end.encoder.config.to_diff_dict()}
     else:
         config = front_end.model.config
         kind = "wavlm" if isinstance(config, WavLMConfig) else "wav2vec2"
         encoder = {"kind": kind, "normalize": front_end.normalize, "config": config.to_diff_dict()}
-    head = asdict(back_end.config) | ({"kind": "aasist"} if isinstance(back_end, Aasist) else {})
+    head = None
+    if back_end is not None:
+        head = asdict(back_end.config) | ({"kind": "aasist"} if isinstance(back_end, Aasist) else {})
     merge = asdict(model.merge.config) if model.merge else None
-    return {"front_end": encoder, "merge": merge, "back_end": head}
+    return {"front_end": encoder, "merge": merge, "back_end": head, "discriminant": model.discriminant is not None}
 
 
 def _build(shape: Mapping[str, Any]) -> Countermeasure:
-    encoder, head, merge = shape["front_end"], dict(shape["back_end"]), shape.get("merge")
-    front_end: Wav2Vec2FrontEnd | WhisperFrontEnd
-    if encoder["kind"] == "whisper":
+    encoder, head, merge = shape["front_end"], dict(shape["back_end"] or {}), shape.get("merge")
+    front_end: AnyFrontEnd
+    if encoder["kind"] == "streaming":
+        front_end = StreamingFrontEnd(StreamingConfig(**encoder["config"]))
+    elif encoder["kind"] == "whisper":
         front_end = WhisperFrontEnd(WhisperConfig(**encoder["config"]))
     else:
         config = (WavLMConfig if encoder["kind"] == "wavlm" else Wav2Vec2Config)(**encoder["config"])
         front_end = Wav2Vec2FrontEnd.from_config(config, normalize=encoder["normalize"])
-    back_end: Nes2Net | Aasist
-    if head["kind"] == "aasist":
+    back_end: Nes2Net | Aasist | None = None
+    if head.get("kind") == "aasist":
         back_end = Aasist(AasistConfig(width=head["width"], logits=head["logits"]))
-    else:
+    elif head:
         back_end = Nes2Net(Nes2NetConfig(**head | {"nest": tuple(head["nest"])}))
-    return Countermeasure(front_end, back_end, Merge(MergeConfig(**merge)) if merge else None)
+    discriminant = Discriminant(front_end.depth + 1, front_end.width) if shape.get("discriminant") else None
+    return Countermeasure(front_end, back_end, Merge(MergeConfig(**merge)) if merge else None, discriminant)
 
 
 def parameters(module: nn.Module) -> int:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from numpy.typing import NDArray
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -25,41 +27,62 @@ from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.files import placing
 from vivavoce_calibration.metrics import eer
 
-from .batches import Batches, windows
+from .batches import Batches, group_name, windows
 from .checkpoints import OWN_WINDOW as WINDOW
-from .countermeasure import Countermeasure, save_countermeasure
+from .countermeasure import AnyFrontEnd, Countermeasure, save_countermeasure
+from .discriminant import Discriminant, fit_discriminant
 from .frontends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config
 from .merging import Merge, MergeConfig
 from .nes2net import Nes2Net, Nes2NetConfig
 from .plots import plot_training
-from .recipe import Recipe, Stage, StudentShape, TeacherShape
+from .recipe import Recipe, Stage, StreamingShape, StudentShape, TeacherShape
+from .streaming import DELAY, StreamingConfig, StreamingFrontEnd
 
 __all__ = ["build_student", "distill"]
 
 LOG_EVERY = 20
+Shape = StudentShape | TeacherShape | StreamingShape
+Encoder = Callable[[Tensor], list[Tensor]]
 
 
-def build_student(shape: StudentShape | TeacherShape, teacher: FrontEnd | None = None) -> Countermeasure:
+def build_student(shape: Shape, teacher: FrontEnd | None = None) -> Countermeasure:
     """A student in training mode: with random weights, or with the teacher's first layers where the shape says so.
 
     Raises ConfigurationError where the shape needs a teacher's layers and the teacher is not Whisper's encoder.
     """
     front_end = _front_end(shape, teacher)
-    back_end = Nes2NetConfig(width=front_end.width, kind=shape.back_end, pooling=shape.pooling, nest=shape.nest)
-    return Countermeasure(front_end, Nes2Net(back_end), _merge(shape, front_end)).train()
+    back_end = None
+    if shape.back_end != "none":
+        back_end = Nes2Net(Nes2NetConfig(front_end.width, shape.back_end, pooling=shape.pooling, nest=shape.nest))
+    discriminant = Discriminant(front_end.depth + 1, front_end.width) if isinstance(shape, StreamingShape) else None
+    return Countermeasure(front_end, back_end, _merge(shape, front_end), discriminant).train()
 
 
-def _merge(shape: StudentShape | TeacherShape, front_end: FrontEnd) -> Merge | None:
-    if isinstance(shape, StudentShape) or shape.merge == "last":
+def _merge(shape: Shape, front_end: FrontEnd) -> Merge | None:
+    last = isinstance(shape, TeacherShape) and shape.merge == "last"
+    if isinstance(shape, StudentShape) or last or shape.back_end == "none":
         return None
-    return Merge(MergeConfig(shape.merge, front_end.depth + 1, width=front_end.width))
+    return Merge(MergeConfig("scaled-sum", front_end.depth + 1, width=front_end.width))
 
 
-def _front_end(shape: StudentShape | TeacherShape, teacher: FrontEnd | None) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
+def _front_end(shape: Shape, teacher: FrontEnd | None) -> AnyFrontEnd:
+    if not isinstance(shape, StudentShape) and not isinstance(teacher, WhisperFrontEnd):
+        raise ConfigurationError(
+            f'A student of kind "{shape.kind}" takes layers of Whisper\'s encoder. Give one as the teacher.'
+        )
     if isinstance(shape, TeacherShape):
-        if not isinstance(teacher, WhisperFrontEnd):
-            raise ConfigurationError('A student of kind "teacher" takes layers of Whisper\'s encoder. Give one as the teacher.')
-        return teacher.student(shape.layers, shape.conv_channels, shape.positions)
+        return cast(WhisperFrontEnd, teacher).student(shape.layers, shape.conv_channels, shape.positions)
+    if isinstance(shape, StreamingShape):
+        streaming = StreamingConfig(
+            width=cast(WhisperFrontEnd, teacher).width,
+            heads=cast(WhisperFrontEnd, teacher).encoder.config.encoder_attention_heads,
+            mels=cast(WhisperFrontEnd, teacher).encoder.config.num_mel_bins,
+            layers=shape.layers,
+            ffn=shape.ffn,
+            chunk=shape.chunk,
+            chunks_back=shape.chunks_back,
+        )
+        return StreamingFrontEnd.like(cast(WhisperFrontEnd, teacher), streaming)
     config = wav2vec2_config(
         conv_channels=shape.conv_channels,
         width=shape.width,
@@ -80,7 +103,9 @@ class Lesson(nn.Module):
         super().__init__()
         self.student = build_student(recipe.student, teacher)
         width, teacher_width = self.student.front_end.width, teacher.width
-        self.heads = nn.ModuleList(nn.Linear(width, teacher_width) for _ in recipe.teacher_layers)
+        # A student of the teacher's own layers has its states in the teacher's coordinates already.
+        own = isinstance(recipe.student, StreamingShape)
+        self.heads = nn.ModuleList(nn.Identity() if own else nn.Linear(width, teacher_width) for _ in recipe.teacher_layers)
         # Whisper's channels differ in scale by orders of magnitude; unscaled, a few of them would be the whole loss.
         self.scales = nn.ModuleList(nn.BatchNorm1d(teacher_width, affine=False) for _ in recipe.teacher_layers)
 
@@ -91,17 +116,19 @@ class Lesson(nn.Module):
         loss = torch.zeros((), device=samples.device)
         if stage.feature_weight:
             loss = torch.stack([self._distance(*layer) for layer in enumerate(zip(states[1:], targets, strict=True))]).mean()
-        if not stage.label_weight:
+        if not stage.scores:
             return loss, torch.zeros(len(samples), device=samples.device)
-        features = states[-1] if self.student.merge is None else self.student.merge(states)
-        logits = self.student.back_end(features.transpose(1, 2))
+        logits = self.student.judge(self.student.read(states))
         return loss, logits[:, -1].float()
 
     def _distance(self, layer: int, pair: tuple[Tensor, Tensor]) -> Tensor:
         state, target = pair
         frames = min(state.shape[1], target.shape[1])
-        wanted = self.scales[layer](target[:, :frames].transpose(1, 2).float()).transpose(1, 2)
+        scale = cast(nn.BatchNorm1d, self.scales[layer])
+        wanted = scale(target[:, :frames].transpose(1, 2).float()).transpose(1, 2)
         given = self.heads[layer](state[:, :frames]).float()
+        if isinstance(self.student.front_end, StreamingFrontEnd):
+            given = F.batch_norm(given.transpose(1, 2), scale.running_mean, scale.running_var).transpose(1, 2)
         return F.l1_loss(given, wanted) + 1 - F.cosine_similarity(given, wanted, dim=-1).mean()
 
 
@@ -113,6 +140,7 @@ class Run:
         self.recipe, self.folder, self.device = recipe, folder, device
         self.teacher = cast(nn.Module, teacher).to(device).eval().requires_grad_(False)
         self.lesson = Lesson(recipe, teacher).to(device)
+        self.detector = Discriminant(max(recipe.teacher_layers) + 1, teacher.width).to(device).requires_grad_(False)
         average = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.lesson.student, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self.lesson.parameters(), weight_decay=recipe.weight_decay)
@@ -132,17 +160,19 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self.device.type, torch.bfloat16):
-            feature_loss, scores = self.lesson(samples, self._targets(samples) if stage.feature_weight else [], stage)
+            targets, wanted = self._taught(samples, stage)
+            feature_loss, scores = self.lesson(samples, targets, stage)
         smooth = labels * (1 - 2 * self.recipe.label_smoothing) + self.recipe.label_smoothing
         label_loss = F.binary_cross_entropy_with_logits(scores, smooth)
-        loss = stage.feature_weight * feature_loss + stage.label_weight * label_loss
+        score_loss = F.smooth_l1_loss(scores, wanted)
+        loss = stage.feature_weight * feature_loss + stage.label_weight * label_loss + stage.score_weight * score_loss
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.lesson.parameters(), 2.0)
         self.optimizer.step()
         self.averaged.update_parameters(self.lesson.student)
         self.step += 1
-        losses = {"feature_loss": feature_loss.item(), "label_loss": label_loss.item()}
+        losses = {"feature_loss": feature_loss.item(), "label_loss": label_loss.item(), "score_loss": score_loss.item()}
         return {"step": self.step, "stage": stage.name, "learning_rate": rate, **losses}
 
     def evaluate(self, dev: Sequence[Trial]) -> float:
@@ -171,6 +201,7 @@ class Run:
             "step": self.step,
             "best": self.best,
             "lesson": self.lesson.state_dict(),
+            "detector": self.detector.state_dict(),
             "averaged": self.averaged.state_dict(),
             "optimizer": self.optimizer.state_dict(),
         }
@@ -189,13 +220,50 @@ class Run:
             )
         self.step, self.best = state["step"], state["best"]
         self.lesson.load_state_dict(state["lesson"])
+        self.detector.load_state_dict(state["detector"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def _targets(self, samples: Tensor) -> list[Tensor]:
+    def begin_stage(self, train: Sequence[Trial]) -> None:
+        """What a stage does before its first step: it fits the discriminants that it needs."""
+        stage, within = self.recipe.stage_at(self.step)
+        if within or not stage.discriminant:
+            return
+        batches = Batches(train, self.recipe)
+        if stage.score_weight:
+            self.detector.set(*self._fit(self._teacher_states, batches, stage.discriminant))
+        average = cast(Countermeasure, self.averaged.module).eval()
+        fitted = self._fit(average.front_end.states, batches, stage.discriminant)
+        for student in (self.lesson.student, average):
+            cast(Discriminant, student.discriminant).set(*fitted)
+
+    def _fit(self, encode: Encoder, batches: Batches, copies: int) -> tuple[NDArray[np.float64], float]:
+        """The discriminant of an encoder's states on copies of the labelled clips."""
+        pooled, numbers = [], []
+        total = -(-copies * len(batches.trials) // self.recipe.batch)
+        with torch.no_grad(), torch.autocast(self.device.type, torch.bfloat16):
+            for samples, chosen in track(batches.copies(copies), "linear discriminant", total=total):
+                states = encode(samples.to(self.device))
+                pooled.append(torch.cat([state.float().mean(dim=1) for state in states], dim=1).double().cpu().numpy())
+                numbers += chosen
+        trials = [batches.trials[number] for number in numbers]
+        bonafide = np.array([trial.key == "bonafide" for trial in trials])
+        return fit_discriminant(np.concatenate(pooled), bonafide, np.array([group_name(trial) for trial in trials]))
+
+    def _taught(self, samples: Tensor, stage: Stage) -> tuple[list[Tensor], Tensor]:
+        """The teacher's states and scores, where the stage weighs them."""
+        nothing = torch.zeros(len(samples), device=samples.device)
+        if not (stage.feature_weight or stage.score_weight):
+            return [], nothing
+        states = self._teacher_states(samples)
+        scores = self.detector(states).mean(dim=1)[:, 0].float() if stage.score_weight else nothing
+        return [states[layer] for layer in self.recipe.teacher_layers], scores
+
+    def _teacher_states(self, samples: Tensor) -> list[Tensor]:
+        if isinstance(self.lesson.student.front_end, StreamingFrontEnd):
+            samples = F.pad(samples, (DELAY, 0))[:, : samples.shape[1]]
         with torch.no_grad():
-            states = cast(FrontEnd, self.teacher).states(samples)
-        return [states[layer] for layer in self.recipe.teacher_layers]
+            return cast(FrontEnd, self.teacher).states(samples)
 
 
 def distill(
@@ -205,28 +273,33 @@ def distill(
     dev: Sequence[Trial],
     folder: Path,
     *,
+    speech: Sequence[Trial] = (),
     device: str | None = None,
     workers: int = 1,
 ) -> Path:
     """Teaches a student and gives the path of the one that did best on dev (safetensors).
 
-    `folder` receives `student.safetensors`, `state.pt` (to go on after an interruption: call again with the same arguments),
-    `log.jsonl`, `recipe.json` and `training.png`. Uses CUDA where there is one unless `device` says otherwise. Raises
-    ConfigurationError where the folder holds a run of another recipe.
+    `speech` is more to learn the teacher's features and scores from: no discriminant is fitted on it, and its labels count in
+    stages that weigh labels only. `folder` receives `student.safetensors`, `state.pt` (to go on after an interruption: call
+    again with the same arguments), `log.jsonl`, `recipe.json` and `training.png`. Uses CUDA where there is one unless `device`
+    says otherwise. Raises ConfigurationError where the folder holds a run of another recipe.
     """
     run = Run(recipe, teacher, folder, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    batches = DataLoader(Batches(train, recipe, start=run.step), batch_size=None, num_workers=workers)
+    batches = DataLoader(Batches([*train, *speech], recipe, start=run.step), batch_size=None, num_workers=workers)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns) as progress:
         task = progress.add_task(recipe.name, total=recipe.steps, completed=run.step)
         for samples, labels in batches:
+            run.begin_stage(train)
             losses = run.train_step(samples.to(run.device), labels.to(run.device))
             described = f"{losses['stage']} feature {losses['feature_loss']:.3f} label {losses['label_loss']:.3f}"
             progress.update(task, advance=1, description=f"{described} dev EER {run.best:.1%}")
-            if run.step % LOG_EVERY == 0:
+            due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
+            if run.step % LOG_EVERY == 0 or due:
                 run.log(losses)
-            if run.step % recipe.evaluate_every == 0 or run.step == recipe.steps:
-                run.evaluate(dev)
+            if due:
+                if run.recipe.stage_at(run.step - 1)[0].scores or run.step == recipe.steps:
+                    run.evaluate(dev)
                 run.save()
                 plot_training(folder / "log.jsonl", folder / "training.png")
     return run.student_path

@@ -7,25 +7,32 @@ node each, so that runtimes may fuse them and quantizers leave them alone.
 
 from __future__ import annotations
 
+import ast
 import copy
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx_ir
 import onnxruntime
 import torch
-from torch import nn
+from numpy.typing import NDArray
+from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from vivavoce.errors import VivavoceError
 
+from .carried import CarriedCountermeasure, carry
 from .countermeasure import Countermeasure
+from .graphs import session
+from .streaming import FRAME
 
 __all__ = ["ExportError", "ExportReport", "export_onnx"]
 
@@ -69,11 +76,15 @@ def export_onnx(
 
     `window` is the length in samples that it will mostly see. A dynamic file takes any batch size and length, and is tried
     on `lengths` besides (the default: half the window and a quarter more than it); a fixed one takes (1, window) only. The
-    caller's model is left as it was. Raises ExportError, with the difference, where the file differs from torch by more
+    caller's model is left as it was. A network on a streaming front-end gets inputs and outputs for the past besides, and takes
+    whole chunks. Raises ExportError, with the difference, where the file differs from torch by more
     than 1e-4 of max(1, |score|); an existing file at `path` then stays.
     """
     model = _for_inference(model)
-    lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
+    if carry(model):
+        model, lengths = CarriedCountermeasure(model, window), (window,)
+    else:
+        lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
     batches = (1, 3) if dynamic else (1,)
     program = _trace(model, window, dynamic, opset)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name + ".") as folder:
@@ -114,25 +125,42 @@ def _folded(conv: nn.Conv1d) -> nn.Conv1d:
 
 
 def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> torch.onnx.ONNXProgram:
-    example = torch.zeros(2 if dynamic else 1, window)
+    pasts = model.fresh() if isinstance(model, CarriedCountermeasure) else {}
+    known = carry(model)
+    length = known.chunk * torch.export.Dim("chunks") if known else "samples"
+    heard = {"past_layers": {3: torch.export.Dim("heard", min=1, max=pasts["past_heard"].shape[1])}} if pasts else {}
+    shapes = ({0: "batch", 1: length}, *(heard.get(name) for name in pasts))
+    # An axis of one would be taken for fixed.
+    examples = [value.expand(-1, -1, -1, 4, -1) if name in heard else value for name, value in pasts.items()]
     with _quiet():
         try:
             program = torch.onnx.export(
                 model,
-                (example,),
+                (torch.zeros(2 if dynamic else 1, window), *examples),
                 dynamo=True,
                 opset_version=opset,
-                input_names=["samples"],
-                output_names=["score"],
-                dynamic_shapes=({0: "batch", 1: "samples"},) if dynamic else None,
+                input_names=["samples", *pasts],
+                output_names=["score", *(name.replace("past", "present", 1) for name in pasts)],
+                dynamic_shapes=shapes if dynamic else None,
                 verbose=False,
             )
         except torch.onnx.OnnxExporterError as error:
             raise ExportError(f"torch could not export the network. The cause: {error}") from error
     assert program is not None
+    _default(program, pasts)
     program.model.ir_version = min(program.model.ir_version, IR_VERSION)
+    _name(program)
     _strip(program)
     return program
+
+
+def _default(program: torch.onnx.ONNXProgram, values: Mapping[str, Tensor]) -> None:
+    """Gives inputs a value for when they are not fed: an initializer of the same name."""
+    graph = program.model.graph
+    for value in graph.inputs:
+        if value.name and value.name in values:
+            value.const_value = onnx_ir.tensor(values[value.name].numpy(), name=value.name)
+            graph.initializers.add(value)
 
 
 @contextmanager
@@ -151,6 +179,16 @@ def _quiet() -> Iterator[None]:
                 logger.setLevel(level)
 
 
+def _name(program: torch.onnx.ONNXProgram) -> None:
+    """Names each node after the module that it comes from, such as "front_end.encoder.layers.0.fc1/MatMul"."""
+    seen: Counter[str] = Counter()
+    for node in program.model.graph.all_nodes():
+        modules = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))[:-1]
+        name = f"{modules[-1] if modules else ''}/{node.op_type}"
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+
+
 def _strip(program: torch.onnx.ONNXProgram) -> None:
     """Removes the exporter's notes: they hold stack traces, with the paths of the machine that exported."""
     graph = program.model.graph
@@ -166,20 +204,36 @@ def _strip(program: torch.onnx.ONNXProgram) -> None:
 
 def _difference(model: Countermeasure, path: Path, lengths: Sequence[int], batches: Sequence[int]) -> float:
     """The largest |ONNX Runtime - torch| / max(1, |torch|); NaN where either gives NaN."""
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    made = session(str(path), threads=0)
     largest = 0.0
     for samples in _probes(lengths, batches):
         try:
             with torch.no_grad():
-                expected = model(torch.from_numpy(samples)).numpy()
+                expected = model.logits(torch.from_numpy(samples))[:, -1].numpy()
         except RuntimeError as error:
             raise ExportError(
                 f"The network itself cannot score {samples.shape[1]} samples, so its file was not tried on them. "
                 f"Give lengths that it can. The cause: {error}"
             ) from error
-        (scores,) = session.run(["score"], {"samples": samples})
-        largest = np.maximum(largest, np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))))
+        (scores,) = made.run(["score"], {"samples": samples})
+        largest = np.maximum(largest, _relative(scores, expected))
+    if isinstance(model, CarriedCountermeasure):
+        largest = np.maximum(largest, _continued(model, made, lengths[0]))
     return float(largest)
+
+
+def _continued(model: CarriedCountermeasure, made: onnxruntime.InferenceSession, window: int) -> float:
+    """The difference of the window that ends one chunk later, in two runs and in one."""
+    (samples,) = _probes((window + model.streaming.config.chunk * FRAME,), (1,))
+    with torch.no_grad():
+        expected = model(torch.from_numpy(samples), *model.fresh().values())[0].numpy()
+    _, *presents = made.run(None, {"samples": samples[:, :window]})
+    pasts = dict(zip(model.fresh(), presents, strict=True))
+    return _relative(made.run(["score"], {"samples": samples[:, window:], **pasts})[0], expected)
+
+
+def _relative(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    return float(np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))))
 
 
 def _probes(lengths: Sequence[int], batches: Sequence[int]) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:

@@ -7,10 +7,12 @@ may be taught by any of them. The encoders themselves are those of the transform
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
@@ -179,9 +181,11 @@ class LogMel(nn.Module):
 
     FFT, HOP = 400, 160
 
-    def __init__(self, mels: int = 80, *, ceiling: bool = True) -> None:
+    def __init__(
+        self, mels: int = 80, *, ceiling: bool = True, floor: float = 1e-10, padding: tuple[int, int] = (200, 40)
+    ) -> None:
         super().__init__()
-        self.ceiling = ceiling
+        self.ceiling, self.floor, self.padding = ceiling, floor, padding
         time = np.arange(self.FFT)
         phase = 2 * np.pi * np.outer(np.arange(self.FFT // 2 + 1), time) / self.FFT
         window = 0.5 - 0.5 * np.cos(2 * np.pi * time / self.FFT)
@@ -194,9 +198,9 @@ class LogMel(nn.Module):
 
     @_in_full_precision
     def forward(self, samples: Tensor) -> Tensor:
-        padded = F.pad(samples[:, None], (self.FFT // 2, self.FFT // 2 - self.HOP), mode="reflect")
+        padded = F.pad(samples[:, None], self.padding, mode="reflect")
         cosine, sine = F.conv1d(padded, self.kernels, stride=self.HOP).chunk(2, dim=1)
-        log = F.conv1d(cosine.square() + sine.square(), self.filters).clamp(min=1e-10).log10()
+        log = F.conv1d(cosine.square() + sine.square(), self.filters).clamp(min=self.floor).log10()
         if self.ceiling:
             # Whisper's range: 80 dB below the loudest bin of the window.
             log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
@@ -342,22 +346,28 @@ def load_front_end(
 ) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
     """A pre-trained encoder from a folder in transformers' layout, or by an id of the Hugging Face hub ("owner/name").
 
-    wav2vec 2.0 and XLS-R, WavLM and Whisper are read, from safetensors only. A folder is never looked up on the network; an
-    id may be downloaded. `layers` keeps the first layers; `normalize` overrides the preprocessor's `do_normalize` (for
-    wav2vec 2.0 and WavLM). Raises ConfigurationError where nothing can be loaded, or a tensor is missing.
+    wav2vec 2.0 and XLS-R, WavLM and Whisper are read, from safetensors or else from `pytorch_model.bin` by torch's restricted
+    reader. A folder is never looked up on the network; an id may be downloaded. `layers` keeps the first layers; `normalize`
+    overrides the preprocessor's `do_normalize` (for wav2vec 2.0 and WavLM). Raises ConfigurationError where nothing can be
+    loaded, or a tensor is missing.
     """
     name, local = str(source), Path(source).is_dir()
     if not local and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
         raise ConfigurationError(f"There is no folder {name}. Give a transformers folder, or a hub id such as owner/name.")
+    # transformers would have the hub make a copy in safetensors of what has none, unasked.
+    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
     try:
         kind = AutoConfig.from_pretrained(name, local_files_only=local).model_type
         if kind not in PRETRAINED:
             raise ConfigurationError(f"{name} is a {kind} model. Choose one of: {', '.join(PRETRAINED)}.")
         model, loading = PRETRAINED[kind].from_pretrained(
-            name, use_safetensors=True, attn_implementation="eager", local_files_only=local, output_loading_info=True
+            name, weights_only=True, attn_implementation="eager", local_files_only=local, output_loading_info=True
         )
-    except (OSError, SafetensorError) as error:
-        raise ConfigurationError(f"{name} cannot be loaded from safetensors. The cause: {error}") from error
+    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
+        raise ConfigurationError(
+            f"{name} cannot be loaded. Give a transformers folder or an id with model.safetensors or pytorch_model.bin. "
+            f"The cause: {error}"
+        ) from error
     if missing := sorted(key for key in loading["missing_keys"] if not key.endswith("masked_spec_embed")):
         raise ConfigurationError(f"{name} lacks {len(missing)} tensors ({missing[0]}, …). Give the complete model.")
     if normalize is None:

@@ -47,14 +47,14 @@ CTRSVDD = Family("ctrsvdd", "WavLM", "ssl_model.model.model.", window=64_000, no
 
 def recognise(state: State) -> Family:
     """The family of a state dict. Raises ConfigurationError, with what was found and what is known, for any other."""
-    if any(key.startswith(CTRSVDD.prefix) for key in state):
+    if _has(state, CTRSVDD.prefix):
         family = CTRSVDD
     elif any(key.endswith(".self_attn.grep_a") for key in state):
         family = ASVSPOOF_5
     else:
         family = ASVSPOOF_2021
-    encoder = f"{family.prefix}post_extract_proj.weight" in state
-    if encoder and ("LL.weight" in state or any(key.startswith(NES2NET) for key in state)):
+    encoder = _has(state, f"{family.prefix}post_extract_proj.", f"{family.prefix}encoder.")
+    if encoder and (_is_aasist(state) or _has(state, NES2NET)):
         return family
     found = ", ".join(list(state)[:3])
     lacking = "a back-end that is known" if encoder else "an encoder that is known"
@@ -70,30 +70,39 @@ def defaults(state: State, family: Family) -> dict[str, Any]:
     if family.encoder == "WavLM":
         facts["max_distance"] = 800
     else:
-        facts["heads"] = _size(state, f"{family.prefix}post_extract_proj.weight") // 64
-    if "LL.weight" not in state:
+        # One for 64 channels up to the 1024 of XLS-R 300M; XLS-R 1B and 2B are wider, and have 16 too.
+        facts["heads"] = min(16, _size(state, f"{family.prefix}post_extract_proj.weight") // 64)
+    if not _is_aasist(state):
         facts |= {"dilation": family.dilation, "activation": "relu"}
     return facts
 
 
 def build(state: State, family: Family, facts: Mapping[str, Any]) -> Countermeasure:
     """The network that the tensors describe, with random weights. `facts` are those of `defaults`, perhaps changed."""
-    encoder = {key.removeprefix(family.prefix): tensor for key, tensor in state.items() if key.startswith(family.prefix)}
-    front_end = Wav2Vec2FrontEnd.from_config(_encoder_config(encoder, facts), normalize=facts["normalize"])
+    front_end = Wav2Vec2FrontEnd.from_config(_encoder_config(state, family.prefix, facts), normalize=facts["normalize"])
     back_end: Nes2Net | Aasist
-    if "LL.weight" in state:
+    if _is_aasist(state):
         logits = _size(state, "out_layer.weight")
         back_end = Aasist(AasistConfig(width=front_end.width, logits=logits))
     else:
         back_end = Nes2Net(_nes2net_config(state, front_end.width, facts))
-    merge = _merge_config(state, front_end)
+    merge = _merge_config(state, front_end) if family is CTRSVDD else None
     return Countermeasure(front_end, back_end, Merge(merge) if merge else None).eval()
+
+
+def _has(state: State, *prefixes: str) -> bool:
+    """Whether a part of the network is there: told by all of its tensors, so that one that is missing is told by its name."""
+    return any(key.startswith(prefixes) for key in state)
+
+
+def _is_aasist(state: State) -> bool:
+    return _has(state, "LL.", "GAT_layer_")
 
 
 def _size(state: State, name: str, dimension: int = 0) -> int:
     """One dimension of a tensor that every network of the family has."""
-    if name not in state or state[name].dim() <= dimension:
-        raise ConfigurationError(f"The tensor {name} is missing or has too few dimensions. Give the complete checkpoint.")
+    if name not in state or state[name].dim() <= dimension or not state[name].shape[dimension]:
+        raise ConfigurationError(f"The tensor {name} is missing, empty or of too few dimensions. Give the complete checkpoint.")
     return state[name].shape[dimension]
 
 
@@ -103,29 +112,30 @@ def _count(state: State, pattern: str) -> int:
     return 1 + max((int(match[1]) for match in found if match), default=-1)
 
 
-def _encoder_config(encoder: State, facts: Mapping[str, Any]) -> Any:
-    width = _size(encoder, "post_extract_proj.weight")
-    relative = "encoder.layers.0.self_attn.relative_attention_bias.weight"
-    stem = [f"feature_extractor.conv_layers.{i}.0" for i in range(7)]
+def _encoder_config(state: State, prefix: str, facts: Mapping[str, Any]) -> Any:
+    width = _size(state, f"{prefix}post_extract_proj.weight")
+    layer, position = f"{prefix}encoder.layers.0", f"{prefix}encoder.pos_conv.0.weight_v"
+    relative = f"{layer}.self_attn.relative_attention_bias.weight"
+    stem = [f"{prefix}feature_extractor.conv_layers.{i}.0" for i in range(7)]
     wavlm = "max_distance" in facts
-    heads = _size(encoder, "encoder.layers.0.self_attn.grep_a", 1) if wavlm else facts["heads"]
+    heads = _size(state, f"{layer}.self_attn.grep_a", 1) if wavlm else facts["heads"]
     if heads < 1 or width % heads:
         raise ConfigurationError(f"A width of {width} cannot have {heads} heads. Choose a divisor; XLS-R 300M has 16.")
-    if wavlm and facts["max_distance"] <= _size(encoder, relative) // 4:
+    if wavlm and facts["max_distance"] <= _size(state, relative) // 4:
         raise ConfigurationError(
             f"A largest distance of {facts['max_distance']} frames is less than the exact positions that the bias stores. "
-            f"Choose more than {_size(encoder, relative) // 4}; WavLM has 800."
+            f"Choose more than {_size(state, relative) // 4}; WavLM has 800."
         )
     return wav2vec2_config(
-        conv_channels=tuple(_size(encoder, f"{conv}.weight") for conv in stem),
-        conv_bias=f"{stem[0]}.bias" in encoder,
+        conv_channels=tuple(_size(state, f"{conv}.weight") for conv in stem),
+        conv_bias=any(f"{conv}.bias" in state for conv in stem),
         width=width,
-        layers=_count(encoder, r"encoder\.layers\.(\d+)\."),
+        layers=_count(state, rf"{re.escape(prefix)}encoder\.layers\.(\d+)\."),
         heads=heads,
-        ffn=_size(encoder, "encoder.layers.0.fc1.weight"),
-        position_kernel=_size(encoder, "encoder.pos_conv.0.weight_v", 2),
-        position_groups=width // _size(encoder, "encoder.pos_conv.0.weight_v", 1),
-        relative_positions=(_size(encoder, relative), facts["max_distance"]) if wavlm else None,
+        ffn=_size(state, f"{layer}.fc1.weight"),
+        position_kernel=_size(state, position, 2),
+        position_groups=width // _size(state, position, 1),
+        relative_positions=(_size(state, relative), facts["max_distance"]) if wavlm else None,
     )
 
 
@@ -134,9 +144,9 @@ def _nes2net_config(state: State, width: int, facts: Mapping[str, Any]) -> Nes2N
     outer = 1 + _count(state, rf"{block}\.(\d+)\.")
     return Nes2NetConfig(
         width=width,
-        kind="nes2net-x" if f"{block}.0.weighted_sum.0" in state else "nes2net",
+        kind="nes2net-x" if _has(state, f"{block}.0.weighted_sum.") else "nes2net",
         activation=facts["activation"],
-        pooling="astp" if f"{NES2NET}pooling.linear1.weight" in state else "mean",
+        pooling="astp" if _has(state, f"{NES2NET}pooling.") else "mean",
         nest=(outer, 1 + _count(state, rf"{block}\.0\.convs\.(\d+)\.")),
         dilation=facts["dilation"],
         se_ratio=width // outer // _size(state, f"{block}.0.se.se.1.weight"),
@@ -144,15 +154,14 @@ def _nes2net_config(state: State, width: int, facts: Mapping[str, Any]) -> Nes2N
     )
 
 
-def _merge_config(state: State, front_end: Wav2Vec2FrontEnd) -> MergeConfig | None:
+def _merge_config(state: State, front_end: Wav2Vec2FrontEnd) -> MergeConfig:
     states = front_end.depth + 1
-    if "ssl_model.weight_hidd" in state:
-        return MergeConfig("weighted-sum", states)
-    if "ssl_model.fc_att_merge.0.weight" in state:
+    if _has(state, "ssl_model.fc_att_merge."):
         return MergeConfig("sea", states, bottleneck=_size(state, "ssl_model.fc_att_merge.0.weight"))
-    if "ssl_model.W" in state:
+    if _has(state, "ssl_model.W", "ssl_model.linear_proj."):
         return MergeConfig("attm", states, width=front_end.width, bottleneck=_size(state, "ssl_model.W1", 1))
-    return None
+    # What remains of the three: the network of this code always merges.
+    return MergeConfig("weighted-sum", states)
 
 
 # --------------------------------------------------------------------------------------------------------------- names

@@ -1,30 +1,60 @@
-"""What the packing of a new bundle needs: a self test, from an engine's own scores on a reference signal."""
+"""What the packing of a new bundle needs: an engine's entry, and a self test from its own scores on a reference signal."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from vivavoce.bundle import AudioContract, EngineFile, SelfTest, sha256
-from vivavoce.engine import OnnxEngine
+from vivavoce.bundle import AudioContract, Carry, EngineFile, OperatingPoint, SelfTest, sha256
+from vivavoce.engine import Engine, OnnxEngine
 
-__all__ = ["reference_signal", "reference_windows", "self_test"]
+__all__ = ["deviation", "engine_file", "loaded", "reference_signal", "reference_windows", "self_test"]
+
+UNCALIBRATED = OperatingPoint(name="uncalibrated", threshold=0.0)
+# Two correct runtimes differ by rounding; INT8 kernels also saturate and fuse differently from one processor to the next.
+TOLERANCE = {"float32": 0.01, "int8": 0.25}
 
 SELF_TEST_FILE = "self-test.flac"
 WINDOWS = 2
 
 
-def self_test(content: bytes, file: EngineFile, audio: AudioContract, *, tolerance: float) -> tuple[SelfTest, bytes]:
+def self_test(engine: Engine, audio: AudioContract, *, tolerance: float) -> tuple[SelfTest, bytes]:
     """The self test that an engine's own scores on the reference signal make, and its audio file (FLAC)."""
     buffer = io.BytesIO()
     soundfile.write(buffer, reference_windows(audio).ravel(), audio.sample_rate, format="FLAC", subtype="PCM_16")
-    scores = OnnxEngine(content, file).score(reference_windows(audio))
+    scores = engine.score(reference_windows(audio))
     rounded = tuple(round(float(score), 6) for score in scores)
     flac = buffer.getvalue()
     return SelfTest(file=SELF_TEST_FILE, sha256=sha256(flac), scores=rounded, tolerance=tolerance), flac
+
+
+def engine_file(
+    file: str,
+    files: Mapping[str, bytes],
+    *,
+    precision: Literal["float32", "int8"],
+    target: str,
+    carry: Carry | None = None,
+) -> EngineFile:
+    """The entry for an ONNX file and those that hold its weights, which are all others of `files`."""
+    digests = {name: sha256(content) for name, content in files.items()}
+    made = digests.pop(file)
+    return EngineFile(kind="onnx", precision=precision, target=target, file=file, sha256=made, data=digests, carry=carry)
+
+
+def loaded(file: EngineFile, files: Mapping[str, bytes]) -> OnnxEngine:
+    """The engine in memory."""
+    return OnnxEngine(files[file.file], file, data={name: files[name] for name in file.data})
+
+
+def deviation(engine: Engine, audio: AudioContract, expected: Sequence[float]) -> float:
+    """The largest difference between an engine's scores on the reference signal and the expected ones."""
+    return float(np.abs(engine.score(reference_windows(audio)) - np.array(expected)).max())
 
 
 def reference_windows(audio: AudioContract) -> NDArray[np.float32]:

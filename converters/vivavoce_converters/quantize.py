@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,130 +12,240 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnx.external_data_helper import uses_external_data
 
 from vivavoce.errors import ConfigurationError
 
-__all__ = ["TARGETS", "Target", "quantize_onnx"]
+from .graphs import Graph
+from .halves import LEAST
+from .products import Product, products, unfold
+from .qdq_rules import require_rules
+from .ranges import METHODS, Activation, Scale, exposed, observe
+from .rounding import compensated, nearest, scales
+from .smoothing import Operand, choose, migrated
+
+__all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
+
+FloatArray = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a processor's INT8 units want. Weights are always signed, symmetric, one scale per output channel."""
+    """What a processor's INT8 units want. Weights are always signed, symmetric, one scale per output channel.
 
-    activations: QuantType
-    symmetric: bool
-    reduce_range: bool = False
+    `limit` is the largest weight. `convolutions` leaves convolutions as such, for a runtime that fuses them; otherwise large
+    ones become matrix products and small ones stay float.
+    """
+
+    signed: bool
+    symmetric: bool = False
+    limit: int = 127
+    convolutions: bool = False
 
 
 TARGETS = {
-    "x86-vnni": Target(QuantType.QUInt8, symmetric=False),
+    "x86-vnni": Target(signed=False),
     # Without VNNI two products are added in 16 bits and saturate; 7-bit weights leave the room.
-    "x86-avx2": Target(QuantType.QUInt8, symmetric=False, reduce_range=True),
-    "arm64": Target(QuantType.QInt8, symmetric=False),
+    "x86-avx2": Target(signed=False, limit=63),
+    "arm64": Target(signed=True),
     # TensorRT asserts that every zero point is 0.
-    "tensorrt": Target(QuantType.QInt8, symmetric=True),
+    "tensorrt": Target(signed=True, symmetric=True, convolutions=True),
 }
 
 
-def quantize_onnx(source: Path, destination: Path, windows: Iterable[NDArray[np.float32]], target: str) -> None:
+def quantize_onnx(source: Path, destination: Path, windows: Iterable[FloatArray], target: str) -> Quantizer:
     """Writes the INT8 form of the float32 model `source` for `target`, with ranges from `windows` (each (batch, window)).
 
-    Convolutions and matrix products are quantized; normalisation, softmax, activations, squeeze-excitation and the last
-    layer stay float. Raises ConfigurationError for an unknown target and where there is nothing to take ranges from.
+    Everything that can be quantized is; `Quantizer` makes other mixes. A model with its weights in a file beside it gives
+    another such. Raises ConfigurationError for an unknown target and where there is nothing to take ranges from.
     """
-    if target not in TARGETS:
-        raise ConfigurationError(f'There is no target "{target}". Choose one of: {", ".join(TARGETS)}.')
-    preset = TARGETS[target]
-    with tempfile.TemporaryDirectory(dir=destination.parent) as folder:
-        prepared, partial = Path(folder) / "prepared.onnx", Path(folder) / "quantized.onnx"
-        quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
-        quantize_static(
-            str(prepared),
-            str(partial),
-            _Reader(windows),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=["Conv", "MatMul"],
-            nodes_to_exclude=float_nodes(onnx.load(prepared).graph),
-            per_channel=True,
-            reduce_range=preset.reduce_range,
-            activation_type=preset.activations,
-            weight_type=QuantType.QInt8,
-            calibrate_method=CalibrationMethod.MinMax,
-            extra_options={"ActivationSymmetric": preset.symmetric, "WeightSymmetric": True},
-        )
+    quantizer = Quantizer(source, windows, target)
+    save(quantizer.build(), destination, beside=quantizer.beside)
+    return quantizer
+
+
+class Quantizer:
+    """A float32 model with all that its INT8 forms need: ranges, migrated scales and rounded weights.
+
+    The inputs of the large products become INT8 and their outputs are float again: what adds, normalises or activates never
+    sees 8 bits. Biases stay float.
+    """
+
+    def __init__(self, source: Path, windows: Iterable[FloatArray], target: str) -> None:
+        if target not in TARGETS:
+            raise ConfigurationError(f'There is no target "{target}". Choose one of: {", ".join(TARGETS)}.')
+        self.target = TARGETS[target]
+        self.beside = _beside(source)
+        graph = Graph(onnx.load(source))
+        if not self.target.convolutions:
+            unfold(graph)
+            graph = Graph(graph.finish())
+        self.products = products(graph, convolutions=self.target.convolutions)
+        self._activations = self._observed(graph.model, windows)
+        operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
+        rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
+        self.choices = choose(list(operands.values()), limit=self.target.limit, **rules)
+        self._divisors: dict[str, FloatArray] = {}
+        for entry, operand in operands.items():
+            self._smooth(graph, entry, operand)
+        self._model = graph.finish()
+        self._rounded: dict[str, tuple[NDArray[np.int8], FloatArray, FloatArray]] = {}
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """What can be quantized or left float, each as one, with its multiply-accumulates for a window."""
+        found: defaultdict[str, int] = defaultdict(int)
+        constants = {tensor.name: tensor for tensor in self._model.graph.initializer}
+        for one in self.products:
+            found[one.group] += int(np.prod(constants[one.weight].dims)) * self._activations[one.reads].frames
+        return dict(found)
+
+    def build(self, groups: Collection[str] | None = None, *, compact: bool = False) -> onnx.ModelProto:
+        """The model with these groups in INT8, by default all. Raises ConfigurationError where TensorRT's rules forbid it.
+
+        `compact` stores the weights of the other large groups in 8 bits too. ONNX Runtime makes them float as it loads the
+        model, and nothing else of those groups is rounded. TensorRT's rules allow no weights of that kind.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        graph = Graph(model)
+        nodes = {node.output[0]: node for node in graph.nodes}
+        chosen = [one for one in self.products if groups is None or one.group in groups]
+        for entry in dict.fromkeys(one.entry for one in chosen):
+            self._place(graph, [(one, nodes[one.name]) for one in chosen if one.entry == entry])
+        if compact and self.target != TARGETS["tensorrt"]:
+            for one in self.products:
+                large = np.prod(graph.array(one.node.input[1]).shape, dtype=np.int64) >= LEAST
+                if large and one not in chosen and one.node.op_type != "Conv":
+                    self._store(graph, one, nodes[one.name])
+        made = graph.finish()
+        if self.target == TARGETS["tensorrt"]:
+            require_rules(made, "The INT8 model")
+        return made
+
+    def _observed(self, model: onnx.ModelProto, windows: Iterable[FloatArray]) -> dict[str, Activation]:
+        axes = {one.reads: 1 if one.node.op_type == "Conv" else -1 for one in self.products}
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "exposed.onnx"
+            _write(exposed(model, axes), path, beside=self.beside)
+            return observe(path, axes, windows)
+
+    def _operand(self, graph: Graph, entry: str) -> Operand:
+        readers = [one for one in self.products if one.entry == entry]
+        activation = self._activations[readers[0].reads]
+        weights = np.concatenate([_matrix(graph.array(one.weight)) for one in readers], axis=1)
+        return Operand(activation, weights, readers[0].source, movable=readers[0].source != "Conv")
+
+    def _smooth(self, graph: Graph, entry: str, operand: Operand) -> None:
+        """Divides an activation's channels by their scales: in the layer norm before it, or by a node that `build` adds."""
+        scale = migrated(operand, self.choices[operand.source].strength)
+        readers = [one for one in self.products if one.entry == entry]
+        for name in {one.reads for one in readers}:
+            self._activations[name] = self._activations[name].divided(scale)
+        norm = graph.maker(entry)
+        if norm is not None and norm.op_type == "LayerNormalization" and len(graph.readers[entry]) == len(readers):
+            # New constants, for equal ones of several layers may be one and the same in the file.
+            for index, name in enumerate(norm.input[1:], start=1):
+                graph.replace_input(norm, index, graph.constant(f"{entry}/{index}/smooth", graph.array(name) / scale))
+            for one in readers:
+                weights = graph.array(one.weight) * scale[:, None]
+                graph.replace_input(one.node, 1, graph.constant(f"{one.name}/smooth", weights))
+        elif self.choices[operand.source].strength:
+            self._divisors[entry] = scale
+
+    def _place(self, graph: Graph, readers: list[tuple[Product, onnx.NodeProto]]) -> None:
+        """Q in front of what moves the entry about, or of the products; DQ and INT8 weights at each product."""
+        entry = readers[0][0].entry
+        first = graph.readers[entry][0] if readers[0][0].reads != entry else readers[0][1]
+        value = entry
+        scale = self._scale(readers[0][0])
+        step = graph.constant(f"{entry}/scale", np.asarray(scale.scale))
+        zero = graph.constant(f"{entry}/zero", scale.zero)
+        if entry in self._divisors:
+            factors = graph.constant(f"{entry}/smooth", 1 / self._divisors[entry])
+            value = graph.add(first, "Mul", [entry, factors], f"{entry}/even")
+        value = graph.add(first, "QuantizeLinear", [value, step, zero], f"{entry}/int8")
+        if readers[0][0].reads != entry:
+            reads = readers[0][0].reads
+            moved = {reads, *graph.makers[reads].input}
+            for mover in [node for node in graph.readers[entry] if moved & set(node.output)]:
+                graph.replace_input(mover, 0, value)
+        dequantized: dict[str, str] = {}
+        for one, node in readers:
+            inner = value if one.reads == entry else one.reads
+            if inner not in dequantized:
+                dequantized[inner] = graph.add(node, "DequantizeLinear", [inner, step, zero], f"{inner}/float")
+            graph.replace_input(node, 0, dequantized[inner])
+            self._place_weights(graph, one, node)
+
+    def _store(self, graph: Graph, one: Product, node: onnx.NodeProto) -> None:
+        """INT8 weights for a product that stays float, rounded so that its outputs on what was observed change least."""
+        matrix = graph.array(node.input[1])
+        rows = self._activations[one.reads].rows * self._divisors.get(one.entry, np.ones(1, np.float32))
+        self._put_weights(graph, one, node, compensated(matrix, rows, self.target.limit), scales(matrix, self.target.limit))
+
+    def _put_weights(
+        self, graph: Graph, one: Product, node: onnx.NodeProto, whole: NDArray[np.int8], steps: FloatArray
+    ) -> None:
+        axis = 0 if node.op_type == "Conv" else 1
+        named: dict[str, Any] = {"int8": whole, "steps": steps, "zeros": np.zeros(len(steps), np.int8)}
+        inputs = [graph.constant(f"{one.name}/{key}", value) for key, value in named.items()]
+        graph.replace_input(node, 1, graph.add(node, "DequantizeLinear", inputs, f"{one.name}/weights", axis=axis))
+
+    def _place_weights(self, graph: Graph, one: Product, node: onnx.NodeProto) -> None:
+        whole, steps, shift = self._rounding(graph, one)
+        self._put_weights(graph, one, node, whole, steps)
+        for adder in graph.readers[node.output[0]]:
+            bias = next((name for name in adder.input if graph.is_constant(name)), None)
+            if adder.op_type == "Add" and bias is not None and graph.array(bias).shape == shift.shape:
+                index = list(adder.input).index(bias)
+                graph.replace_input(adder, index, graph.constant(f"{one.name}/bias", graph.array(bias) + shift))
+
+    def _scale(self, one: Product) -> Scale:
+        """The scale of what a product reads."""
+        activation = self._activations[one.reads]
+        interval = METHODS[self.choices[one.source].method](activation.values())
+        return Scale.over(*interval, signed=self.target.signed, symmetric=self.target.symmetric)
+
+    def _rounding(self, graph: Graph, one: Product) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
+        """A product's INT8 weights, the step of each output channel, and what the rounding takes from its mean output."""
+        if one.name not in self._rounded:
+            weights = graph.array(one.weight)
+            matrix = _matrix(weights) * self._divisors.get(one.entry, np.ones(1, np.float32))[:, None]
+            limit = self.target.limit
+            if one.node.op_type == "Conv":
+                matrix = weights.reshape(len(weights), -1).T
+                whole, shift = nearest(matrix, limit), np.zeros(len(weights), np.float32)
+                self._rounded[one.name] = whole.T.reshape(weights.shape), scales(matrix, limit), shift
+            else:
+                rows = self._activations[one.reads].rows
+                given = self._scale(one).round_trip(rows)
+                whole, steps = compensated(matrix, given, limit), scales(matrix, limit)
+                shift = (rows.mean(axis=0) @ matrix - given.mean(axis=0) @ (whole * steps)).astype(np.float32)
+                self._rounded[one.name] = whole, steps, shift
+        return self._rounded[one.name]
+
+
+def _matrix(weights: FloatArray) -> FloatArray:
+    """A product's weights as (inputs, outputs): a convolution's taps count as outputs of their own."""
+    return weights if weights.ndim == 2 else np.moveaxis(weights, 1, 0).reshape(weights.shape[1], -1)
+
+
+def save(model: onnx.ModelProto, path: Path, *, beside: bool) -> None:
+    """Checks a model and puts it in place, its weights in a file beside it where the caller says so."""
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        partial = Path(folder) / path.name
+        _write(model, partial, beside=beside)
         onnx.checker.check_model(str(partial))
-        partial.replace(destination)
+        # The weights first: a model file never stands without the weights it names.
+        for file in sorted(Path(folder).iterdir(), key=lambda file: file == partial):
+            file.replace(path.parent / file.name)
 
 
-def float_nodes(graph: onnx.GraphProto) -> list[str]:
-    """Convolutions that stay float, by what 8 bits would do to them.
-
-    - Those that read the samples: with one scale for a level of -1 dB and of -40 dB, the quiet one keeps two bits.
-    - Those of a spectrogram: powers range over 80 dB and more before the logarithm.
-    - Those of squeeze-excitation, which see one pooled frame: they cost nothing and suffer most (TASLP 2024, "On the
-      Quantization of Neural Models for Speaker Verification").
-    - Grouped ones: ONNX Runtime has no fast INT8 kernel for several channels a group.
-    """
-    makers = {output: node for node in graph.node for output in node.output}
-    spectral = {id(node) for log in graph.node if log.op_type == "Log" for node in _ancestors(log, makers)}
-    samples = {value.name for value in graph.input}
-    return [
-        node.name
-        for node in graph.node
-        if node.op_type == "Conv"
-        and (id(node) in spectral or _groups(node) > 1 or _reads(node, samples, makers) or _pooled(node.input[0], makers))
-    ]
+def _write(model: onnx.ModelProto, path: Path, *, beside: bool) -> None:
+    onnx.save(model, path, save_as_external_data=beside, location=f"{path.name}.data" if beside else None)
 
 
-def _groups(node: onnx.NodeProto) -> int:
-    return next((attribute.i for attribute in node.attribute if attribute.name == "group"), 1)
-
-
-def _ancestors(node: onnx.NodeProto, makers: dict[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
-    found: dict[int, onnx.NodeProto] = {}
-    pending = [node]
-    while pending:
-        for name in pending.pop().input:
-            maker = makers.get(name)
-            if maker is not None and id(maker) not in found:
-                found[id(maker)] = maker
-                pending.append(maker)
-    return list(found.values())
-
-
-RESHAPING = ("Pad", "Reshape", "Squeeze", "Transpose", "Unsqueeze")
-
-
-def _reads(node: onnx.NodeProto, names: set[str], makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a node's first input is one of the values, or one of them in another shape."""
-    name = node.input[0]
-    while name not in names and name in makers and makers[name].op_type in RESHAPING:
-        name = makers[name].input[0]
-    return name in names
-
-
-def _pooled(name: str, makers: dict[str, onnx.NodeProto]) -> bool:
-    """Whether a value comes from a mean over time, through pointwise nodes and convolutions of one frame."""
-    node = makers.get(name)
-    if node is None:
-        return False
-    if node.op_type == "ReduceMean":
-        return True
-    return node.op_type in ("Relu", "Conv") and _pooled(node.input[0], makers)
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, windows: Iterable[NDArray[np.float32]]) -> None:
-        self._windows: Iterator[NDArray[np.float32]] = iter(windows)
-        self._seen = 0
-
-    def get_next(self) -> dict[str, Any] | None:
-        window = next(self._windows, None)
-        if window is None:
-            if not self._seen:
-                raise ConfigurationError("There is no audio to take INT8 ranges from. Give a corpus.")
-            return None
-        self._seen += 1
-        return {"samples": window}
+def _beside(model: Path) -> bool:
+    """Whether the weights of a model are in another file, as those of one over 2 GiB must be."""
+    return any(uses_external_data(tensor) for tensor in onnx.load(model, load_external_data=False).graph.initializer)

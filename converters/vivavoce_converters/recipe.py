@@ -12,7 +12,7 @@ from vivavoce.errors import ConfigurationError
 
 from .augment import AugmentRecipe
 
-__all__ = ["Recipe", "Stage", "StudentShape", "TeacherShape", "load_recipe"]
+__all__ = ["Recipe", "Stage", "StreamingShape", "StudentShape", "TeacherShape", "load_recipe"]
 
 BUILT_IN = Path(__file__).parent / "recipes"
 
@@ -59,10 +59,31 @@ class TeacherShape(_Strict):
     nest: tuple[int, int] = (8, 8)
 
 
+class StreamingShape(_Strict):
+    """The teacher's stem and first layers made for streams, and a linear discriminant of their states.
+
+    A Nes2Net may stand beside it; its score is then added.
+    `ffn` is how many feed-forward neurons of a layer are kept, `chunk` how many frames of 20 ms are computed at a time and
+    `chunks_back` how many chunks attention reaches into the past.
+    """
+
+    kind: Literal["streaming"]
+    layers: int = Field(gt=0)
+    ffn: int = Field(gt=0)
+    chunk: int = Field(default=25, gt=0)
+    chunks_back: int = Field(default=3, gt=0)
+    back_end: Literal["none", "nes2net", "nes2net-x"] = "none"
+    pooling: Literal["mean", "astp"] = "mean"
+    nest: tuple[int, int] = (8, 8)
+
+
 class Stage(_Strict):
     """Steps with one weighting of the losses; the learning rate warms up and falls to zero along a cosine in each stage.
 
     `train` "back-end" leaves the front-end as it is: a fresh back-end's gradients would spoil what its layers have learnt.
+    `score_weight` weighs the distance from the score of a linear discriminant of the teacher's states, which is fitted first.
+    `discriminant` fits the student's own before the first step. Both are fitted on so many copies of each clip: the
+    first 4 s as they are, then other parts at other levels.
     """
 
     name: str
@@ -70,7 +91,14 @@ class Stage(_Strict):
     learning_rate: float = Field(gt=0)
     feature_weight: float = Field(ge=0)
     label_weight: float = Field(ge=0)
+    score_weight: float = Field(default=0.0, ge=0)
     train: Literal["all", "back-end"] = "all"
+    discriminant: int = Field(default=0, ge=0)
+
+    @property
+    def scores(self) -> bool:
+        """Whether the student's scores matter."""
+        return self.label_weight > 0 or self.score_weight > 0
 
 
 class Recipe(_Strict):
@@ -78,7 +106,7 @@ class Recipe(_Strict):
 
     name: str
     seed: int = 0
-    student: StudentShape | TeacherShape
+    student: StudentShape | TeacherShape | StreamingShape
     teacher_layers: tuple[int, ...]
     stages: tuple[Stage, ...] = Field(min_length=1)
     batch: int = Field(default=16, gt=1)
@@ -93,6 +121,17 @@ class Recipe(_Strict):
     def _layers_match(self) -> Recipe:
         if len(self.teacher_layers) != self.student.layers:
             raise ValueError(f"teacher_layers has {len(self.teacher_layers)} entries for {self.student.layers} student layers")
+        return self
+
+    @model_validator(mode="after")
+    def _discriminants_are_fitted(self) -> Recipe:
+        fitted = False
+        for stage in self.stages:
+            fitted |= bool(stage.discriminant and stage.score_weight)
+            if stage.discriminant and not isinstance(self.student, StreamingShape):
+                raise ValueError(f'only a student of kind "streaming" has a discriminant; leave it out of stage "{stage.name}"')
+            if stage.score_weight and not fitted:
+                raise ValueError(f'stage "{stage.name}" weighs scores of a discriminant that is not fitted; set discriminant')
         return self
 
     @property

@@ -1,0 +1,62 @@
+"""A countermeasure on a streaming front-end in the form that is exported: it takes the past and gives the past that follows."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vivavoce.bundle import Carry
+
+from .countermeasure import Countermeasure
+from .streaming import FRAME, Past, StreamingFrontEnd
+
+__all__ = ["CarriedCountermeasure", "carry"]
+
+
+class CarriedCountermeasure(Countermeasure):
+    """Scores the window of `window` samples that ends with the samples given, (batch, n) of whole chunks.
+
+    The pasts are of a batch of one, and begin as `fresh` gives them; with those, n is one window at least.
+    """
+
+    def __init__(self, model: Countermeasure, window: int) -> None:
+        super().__init__(model.front_end, model.back_end, model.merge, model.discriminant)
+        self.frames = window // FRAME
+        self.eval()
+
+    @property
+    def streaming(self) -> StreamingFrontEnd:
+        return cast(StreamingFrontEnd, self.front_end)
+
+    def fresh(self) -> dict[str, Tensor]:
+        """The past of a beginning by its inputs' names."""
+        past = self.streaming.fresh()
+        width = self.streaming.width * (self.back_end is not None) + (self.discriminant is not None)
+        frames = torch.zeros(1, self.frames - self.streaming.config.chunk, width)
+        # One frame stands for all that was not heard; zeros for each of them would be a tenth of a small model's file.
+        layers = torch.stack(past.keys_values, dim=1)[:, :, :, -1:]
+        return {"past_samples": past.samples, "past_heard": past.heard, "past_frames": frames, "past_layers": layers}
+
+    def forward(  # type: ignore[override]
+        self, samples: Tensor, past_samples: Tensor, past_heard: Tensor, past_frames: Tensor, past_layers: Tensor
+    ) -> tuple[Tensor, ...]:
+        full = F.pad(past_layers, (0, 0, past_heard.shape[1] - past_layers.shape[3], 0))
+        pasts = (past_samples, past_heard, past_frames, full)
+        last, heard, before, caches = (past.expand(len(samples), *past.shape[1:]) for past in pasts)
+        states, past = self.streaming.advance(samples, Past(last, heard, caches.unbind(dim=1)))
+        frames = torch.cat([before, self.read(states)], dim=1)
+        score = self.judge(frames[:, -self.frames :])[:, -1]
+        return score, past.samples, past.heard, frames[:, -past_frames.shape[1] :], torch.stack(past.keys_values, dim=1)
+
+
+def carry(model: Countermeasure) -> Carry | None:
+    """How the model's exported form goes on from what it has computed; None where it scores whole windows only."""
+    if not isinstance(model.front_end, StreamingFrontEnd):
+        return None
+    config = model.front_end.config
+    chunk = config.chunk * FRAME
+    # Each layer reaches some chunks back, and the first of them reads a few samples of the chunk before it.
+    return Carry(chunk=chunk, context=(config.layers * config.chunks_back + 1) * chunk)

@@ -1,0 +1,119 @@
+"""Sensitivity: what INT8 in each part of a network does to its scores, and the fastest mix with float within a budget."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from vivavoce.errors import ConfigurationError
+from vivavoce_calibration.metrics import eer_threshold
+
+from .graphs import session
+
+__all__ = ["Effect", "Mix", "Sample", "fastest", "parse_budget"]
+
+FloatArray = NDArray[np.float32]
+Build = Callable[[Collection[str]], onnx.ModelProto]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """How far scores are from those in float32 once an affine map has brought them as near as it can, as calibration does.
+
+    `residual` is the standard deviation of what is left, in units of the float32 scores' own; `flips` the share of decisions
+    that it turns at the float32 threshold.
+    """
+
+    correlation: float
+    residual: float
+    flips: float
+
+
+@dataclass(frozen=True)
+class Mix:
+    """The groups in INT8, the effect that they have together, and each group's alone, the most harmful first."""
+
+    groups: tuple[str, ...]
+    effect: Effect
+    alone: dict[str, Effect]
+
+
+class Sample:
+    """Windows (n, samples), whether each is bona fide, and their float32 scores.
+
+    Decisions are taken at the threshold of the equal error rate of these very windows. Raises ConfigurationError where a class
+    has none.
+    """
+
+    def __init__(self, model: onnx.ModelProto, windows: FloatArray, bonafide: NDArray[np.bool_]) -> None:
+        self.windows = windows
+        self.scores = scores(model, windows)
+        found = eer_threshold(self.scores[bonafide], self.scores[~bonafide])
+        # It is itself a score, which the least residual would flip: the middle of the gap below it decides the same.
+        below = self.scores[self.scores < found]
+        self.threshold = (found + below.max()) / 2 if below.size else found
+
+    def effect(self, model: onnx.ModelProto) -> Effect:
+        """What a model's scores on the windows are against the float32 ones."""
+        found = scores(model, self.windows)
+        slope, offset = np.polyfit(found, self.scores, 1)
+        left = slope * found + offset - self.scores
+        correlation = float(np.corrcoef(found, self.scores)[0, 1])
+        return Effect(correlation, float(left.std() / self.scores.std()), self._flips(left))
+
+    def predicted(self, residual: float) -> float:
+        """The share of decisions that a normal residual of that size turns."""
+        distance = np.abs(self.scores - self.threshold) / self.scores.std()
+        return float(norm.sf(distance / max(residual, 1e-9)).mean())
+
+    def _flips(self, left: NDArray[np.float64]) -> float:
+        """Every residual at every score: 0.5 % of a few hundred windows are one or two, too few to be counted."""
+        margins = (self.scores - self.threshold)[:, None]
+        return float(((margins >= 0) != (margins + left[None] >= 0)).mean())
+
+
+def scores(model: onnx.ModelProto, windows: FloatArray) -> NDArray[np.float64]:
+    """The scores (n,) that a model gives windows (n, samples), on one thread."""
+    made = session(model.SerializeToString())
+    return np.array([made.run(None, {"samples": window[None]})[0].item() for window in windows], np.float64)
+
+
+def fastest(
+    build: Build, costs: Mapping[str, int], sample: Sample, budget: float, advance: Callable[[int], object] = lambda count: None
+) -> Mix:
+    """The mix with the most work in INT8 whose flips on the sample stay within `budget`, a share.
+
+    `costs` are the multiply-accumulates of each group. Residuals of groups are independent to first order, so their variances
+    add: groups become float in the order of variance for each multiply-accumulate until the sum predicts no more flips than
+    the budget, and further until a measurement agrees. `advance` is called with 1 for each group that was measured. Raises
+    ConfigurationError where not even one group is within the budget.
+    """
+    alone: dict[str, Effect] = {}
+    for group in costs:
+        alone[group] = sample.effect(build({group}))
+        advance(1)
+    ranked = dict(sorted(alone.items(), key=lambda item: -item[1].residual))
+    kept = sorted(costs, key=lambda group: alone[group].residual ** 2 / costs[group])
+    while kept:
+        if sample.predicted(sum(alone[group].residual ** 2 for group in kept) ** 0.5) <= budget:
+            effect = sample.effect(build(kept))
+            if effect.flips <= budget:
+                return Mix(tuple(group for group in costs if group in kept), effect, ranked)
+        kept.pop()
+    raise ConfigurationError(
+        f"No part of the network can be INT8 within a budget of {budget:.2%} flips. Allow more, or keep it in float32."
+    )
+
+
+def parse_budget(text: str) -> float:
+    """The share in a budget such as "flips=0.5%". Raises ConfigurationError for anything else."""
+    found = re.fullmatch(r"flips\s*=\s*([0-9]*\.?[0-9]+)\s*%", text.strip())
+    if not found or not 0 < float(found[1]) <= 100:
+        raise ConfigurationError(f'"{text}" is no budget. Write the share of decisions that may flip, such as flips=0.5%.')
+    return float(found[1]) / 100
