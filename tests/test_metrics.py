@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from random import Random
 
 import numpy as np
@@ -27,9 +28,11 @@ from vivavoce_calibration.metrics import (
     eer_threshold,
     error_rates,
     interval,
+    joint_interval,
     min_adcf,
     min_dcf,
     min_tdcf,
+    min_tdcf_of_scores,
     paired_interval,
     roc_auc,
 )
@@ -356,6 +359,47 @@ def test_what_two_systems_share_cancels_out() -> None:
     assert paired.value == eer(*better) - eer(bonafide, spoof)
     assert paired.high < 0
     assert paired.high - paired.low < alone.high - alone.low
+
+
+def test_the_interval_of_three_kinds_of_trial_draws_a_speaker_with_all_trials_of_each() -> None:
+    seen: list[tuple[np.ndarray, ...]] = []
+
+    def spy(*classes: np.ndarray) -> float:
+        seen.append(classes)
+        return min_adcf(*classes)
+
+    classes = {"target": [5.0, 6.0, 4.0], "nontarget": [1.0, 2.0], "spoofed": [3.0, 0.0, 4.5]}
+    speakers = {"target": ["one", "two", "two"], "spoofed": ["two", "one", None]}
+    found = joint_interval(spy, classes, speakers=speakers, draws=60)
+    assert found.value == min_adcf(*classes.values())
+    assert (found.clusters, len(seen)) == (5, 61)
+    for target, nontarget, spoofed in seen:
+        count = Counter(np.concatenate((target, nontarget, spoofed)).tolist())
+        assert (count[5.0], count[4.0], count[6.0]) == (count[0.0], count[3.0], count[3.0])
+        assert count[5.0] + count[6.0] + count[1.0] + count[2.0] + count[4.5] == 5
+    assert found.low < found.high
+
+
+def test_the_interval_of_two_classes_is_that_of_any_number() -> None:
+    bonafide, spoof = gaussian(np.random.default_rng(5), 40, 50)
+    speakers = [f"{number % 7}" for number in range(40)]
+    joint = joint_interval(eer, {"bona fide": bonafide, "spoofed": spoof}, speakers={"bona fide": speakers}, draws=50)
+    assert joint == interval(eer, bonafide, spoof, bonafide_speakers=speakers, draws=50)
+    with pytest.raises(ConfigurationError, match="The 2 nontarget trials have one speaker"):
+        joint_interval(min_adcf, {"target": [1, 2], "nontarget": [0, 0], "spoofed": [0, 1]}, speakers={"nontarget": ["a", "a"]})
+
+
+def test_the_tandem_cost_of_scores_is_that_of_the_verifiers_rates() -> None:
+    rng = np.random.default_rng(6)
+    bonafide, spoof = gaussian(rng, 60, 70)
+    verifier = [rng.normal(shift, 1, 200) for shift in (3, 0, 2)]
+    rates = asv_error_rates(*verifier, threshold=1.5)
+    expected = min_tdcf(bonafide, spoof, asv=rates, p_spoof=0.1)
+    assert min_tdcf_of_scores(bonafide, spoof, *verifier, threshold=1.5, p_spoof=0.1) == expected
+    classes = dict(zip(("bona fide", "spoofed", "target", "nontarget", "attack"), (bonafide, spoof, *verifier), strict=True))
+    found = joint_interval(partial(min_tdcf_of_scores, threshold=1.5), classes, draws=100)
+    fixed = interval(partial(min_tdcf, asv=rates), bonafide, spoof, draws=100)
+    assert found.low < found.value == fixed.value < found.high
 
 
 def test_intervals_that_cannot_be_are_refused() -> None:

@@ -17,9 +17,18 @@ from vivavoce import ConfigurationError, Detector
 from vivavoce.bundle import MANIFEST, Bundle, Manifest
 from vivavoce_calibration.calibrate import calibrated
 from vivavoce_calibration.cli import calibrate_command, evaluate_command
-from vivavoce_calibration.corpora import Trial
+from vivavoce_calibration.corpora import CorpusError, Trial, read_corpus
 from vivavoce_calibration.evaluation import Measured, Report, Subject, evaluate
-from vivavoce_calibration.metrics import act_dcf, cllr, eer, error_rates, min_dcf, roc_auc
+from vivavoce_calibration.metrics import (
+    act_dcf,
+    cllr,
+    eer,
+    eer_threshold,
+    error_rates,
+    min_dcf,
+    min_tdcf_of_scores,
+    roc_auc,
+)
 from vivavoce_calibration.operating_points import clopper_pearson
 from vivavoce_calibration.report import page
 from vivavoce_calibration.scoring import Scored
@@ -237,6 +246,40 @@ def test_evaluate_writes_scores_and_reports(
     lines = (tmp_path / "out" / "scores.tsv").read_text().splitlines()
     assert lines[0] == "filename\tcm-score"
     assert [line.split("\t")[0] for line in lines[1:]] == [f"L_E_{number:04}" for number in range(24)]
+
+
+def test_evaluate_tells_the_cost_before_a_verifier(
+    bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    verifier = {"target": rng.normal(3, 1, 50), "nontarget": rng.normal(0, 1, 60), "spoof": rng.normal(2, 1, 70)}
+    lines = [f"- {kind} {score}" for kind, scores in verifier.items() for score in scores]
+    (tmp_path / "asv.txt").write_text("\n".join(lines) + "\n")
+    run_evaluate(bundle, corpus, tmp_path / "out", asv=tmp_path / "asv.txt", json=True)
+    told = Report.model_validate_json(capsys.readouterr().out)
+    scores = dict(line.split("\t") for line in (tmp_path / "out" / "scores.tsv").read_text().splitlines()[1:])
+    keys = {trial.id: trial.key for trial in read_corpus(corpus, subset="eval")}
+    cm = [[float(scores[name]) for name in scores if keys[name] == key] for key in ("bonafide", "spoof")]
+    threshold = eer_threshold(verifier["target"], verifier["nontarget"])
+    (found,) = (one for one in told.figures if one.metric == "min t-DCF")
+    assert found.value == pytest.approx(min_tdcf_of_scores(*cm, *verifier.values(), threshold=threshold))
+    assert found.low <= found.value <= found.high
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("A07 spoof 1.0\n- target\n", "line 2, is not a system, a kind of trial and a score"),
+        ("A07 spoof high\n", "line 1, is not"),
+        ("A07 spoof 1.0\n- target 2.0\n", r"scores for spoof, target\. Give a file with all of: target, nontarget, spoof"),
+        ("", "scores for nothing"),
+    ],
+)
+def test_scores_of_no_verifier_are_refused(content: str, message: str, bundle: Path, corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "asv.txt").write_text(content)
+    with pytest.raises(CorpusError, match=message):
+        run_evaluate(bundle, corpus, tmp_path / "out", asv=tmp_path / "asv.txt")
+    assert not (tmp_path / "out").exists()
 
 
 def test_evaluate_gives_the_same_files_when_it_goes_on(bundle: Path, corpus: Path, tmp_path: Path) -> None:

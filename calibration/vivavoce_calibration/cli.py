@@ -48,6 +48,10 @@ def evaluate_command(
     ] = None,
     name: Name = None,
     operating_point: Annotated[str | None, typer.Option(help="The threshold to report at; the bundle's default.")] = None,
+    asv: Annotated[
+        Path | None,
+        typer.Option(help="Scores of a speaker verifier, for min t-DCF: SYSTEM KIND SCORE a line, as ASVspoof 2019."),
+    ] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
     precision: Precision = None,
@@ -62,18 +66,20 @@ def evaluate_command(
         from .report import page
         from .scoring import Scorer, write_scores
         from .tables import evaluation_tables
+        from .verifier import read_verifier
 
     import numpy as np
 
     opened = Bundle(bundle)
     manifest = opened.manifest
     point = opened.operating_point(operating_point or manifest.default_operating_point)
+    verifier = read_verifier(asv) if asv else None
     trials = read_corpus(corpus, layout=layout, subset=subset)
     scorer = Scorer(bundle, precision, threads)
     subject = _subject(scorer, trials, corpus, name, subset)
     folder = out or Path(f"{manifest.name}-{subject.corpus}-{subject.subset}")
     scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
-    report = evaluate(trials, scores, manifest, subject, operating_point=point, draws=draws)
+    report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, draws=draws)
     write_scores(folder / "scores.tsv", scores)
     measured = Measured.of(trials, np.array([one.score for one in scores]))
     with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:

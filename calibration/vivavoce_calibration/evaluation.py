@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,21 @@ from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Rate
 
 from .breakdown import OF_ATTACKS, slices, split_scores
 from .corpora import Key, Trial
-from .metrics import FloatArray, Interval, Metric, act_dcf, cllr, eer, error_rates, interval, min_dcf, paired_interval, roc_auc
+from .metrics import (
+    AsvErrorRates,
+    FloatArray,
+    Interval,
+    Metric,
+    act_dcf,
+    cllr,
+    eer,
+    error_rates,
+    interval,
+    min_dcf,
+    min_tdcf,
+    paired_interval,
+    roc_auc,
+)
 from .operating_points import clopper_pearson
 from .scoring import Scored
 
@@ -153,11 +168,13 @@ def evaluate(
     subject: Subject,
     *,
     operating_point: OperatingPoint | None = None,
+    verifier: AsvErrorRates | None = None,
     draws: int | None = None,
 ) -> Report:
     """The report on a bundle's scores, one for each trial, in the same order.
 
-    `operating_point` is the one of the manifest to report at; None is the default. Intervals are of level 0.95:
+    `operating_point` is the one of the manifest to report at; None is the default. `verifier` are the error rates of a speaker
+    verifier behind the countermeasure, for min t-DCF; they count as known. Intervals are of level 0.95:
     those of FNR and FPR are Clopper and Pearson's; all others come from `draws` of the bootstrap over speakers, by default
     1,000, fewer for more than 10,000 trials. Raises ConfigurationError where a class has fewer than two trials.
     """
@@ -176,7 +193,9 @@ def evaluate(
         speakers=len({trial.speaker for trial in trials if trial.speaker}),
         level=LEVEL,
         draws=draws,
-        figures=measure(measured, subject, shipped, calibrated=manifest.calibration is not None, draws=draws),
+        figures=measure(
+            measured, subject, shipped, calibrated=manifest.calibration is not None, verifier=verifier, draws=draws
+        ),
         operating_points=tuple(_here(point, measured, subject.corpus) for point in points.values()),
         decisions=(_decisions("bonafide", trials, scores, shipped), _decisions("spoof", trials, scores, shipped)),
         parts=tuple(_parts(trials, scores, values, shipped.threshold, draws)),
@@ -190,13 +209,21 @@ def timed(trials: Sequence[Trial], scores: Sequence[Scored]) -> list[Trial]:
 
 
 def measure(
-    measured: Measured, subject: Subject, point: OperatingPoint, *, calibrated: bool, draws: int | None = None
+    measured: Measured,
+    subject: Subject,
+    point: OperatingPoint,
+    *,
+    calibrated: bool,
+    verifier: AsvErrorRates | None = None,
+    draws: int | None = None,
 ) -> tuple[Evaluation, ...]:
     """The figures of a corpus. Cllr and actDCF are there for log-likelihood ratios only: of other scores they mean nothing."""
     draws = draws or affordable(measured.bonafide.size + measured.spoof.size)
     metrics: dict[str, Metric] = {"EER": eer, "minDCF": min_dcf, "AUC": roc_auc}
     if calibrated:
         metrics |= {"actDCF": act_dcf, "Cllr": cllr}
+    if verifier:
+        metrics["min t-DCF"] = partial(min_tdcf, asv=verifier)
     metrics[f"HTER at {point.name}"] = lambda bonafide, spoof: error_rates(bonafide, spoof, point.threshold).hter
     found: dict[str, Interval | Rate] = {name: measured.interval(metric, draws) for name, metric in metrics.items()}
     here = _here(point, measured, subject.corpus)

@@ -8,7 +8,7 @@ that is not a number, or a class without scores, raises ConfigurationError.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -31,9 +31,11 @@ __all__ = [
     "eer_threshold",
     "error_rates",
     "interval",
+    "joint_interval",
     "min_adcf",
     "min_dcf",
     "min_tdcf",
+    "min_tdcf_of_scores",
     "paired_interval",
     "roc_auc",
 ]
@@ -209,6 +211,24 @@ def min_tdcf(
     return float(np.min(weight_miss * fnr + weight_false_alarm * fpr) / min(weight_miss, weight_false_alarm))
 
 
+def min_tdcf_of_scores(
+    bonafide: ArrayLike,
+    spoof: ArrayLike,
+    target: ArrayLike,
+    nontarget: ArrayLike,
+    attack: ArrayLike,
+    *,
+    threshold: float,
+    **costs: float,
+) -> float:
+    """The `min_tdcf` of a countermeasure, from its scores, before a verifier, from its scores for three kinds of trial.
+
+    `attack` are the verifier's scores for spoofed trials; it accepts what scores at least `threshold`, for ASVspoof that of
+    its EER between targets and nontargets. `costs` are the keyword arguments of `min_tdcf` but for `asv`.
+    """
+    return min_tdcf(bonafide, spoof, asv=asv_error_rates(target, nontarget, attack, threshold), **costs)
+
+
 def min_adcf(
     target: ArrayLike,
     nontarget: ArrayLike,
@@ -266,6 +286,7 @@ class Interval:
 
 Speakers = Sequence[str | None] | None
 Scores = tuple[ArrayLike, ArrayLike]
+TWO = ("bona fide", "spoofed")
 
 
 def interval(
@@ -290,9 +311,35 @@ def interval(
 
     Raises ConfigurationError when there is not one speaker for each score, or a class has fewer than two speakers.
     """
-    resample = _resampler(bonafide, spoof)
-    sizes = (np.size(bonafide), np.size(spoof))
-    clusters = _clusters(sizes, (bonafide_speakers, spoof_speakers))
+    classes = dict(zip(TWO, (bonafide, spoof), strict=True))
+    speakers = dict(zip(TWO, (bonafide_speakers, spoof_speakers), strict=True))
+    return joint_interval(metric, classes, speakers=speakers, draws=draws, level=level, seed=seed)
+
+
+def joint_interval(
+    metric: Callable[..., float],
+    classes: Mapping[str, ArrayLike],
+    *,
+    speakers: Mapping[str, Speakers] | None = None,
+    draws: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """A metric of any number of kinds of trial with its bootstrap percentile interval, as `interval` for two.
+
+    `classes` are the scores by the kinds' names, in the order of the metric's arguments; `speakers` those of some or all kinds.
+    A speaker of several kinds is one speaker, drawn with all trials of each: so verifier and countermeasure are drawn together.
+
+        joint_interval(min_adcf, {"target": target, "nontarget": nontarget, "spoofed": spoof})
+        kinds = {"bona fide": bonafide, "spoofed": spoof, "target": target, "nontarget": nontarget, "spoofed targets": attacks}
+        joint_interval(partial(min_tdcf_of_scores, threshold=threshold), kinds, speakers=speakers)
+
+    Raises ConfigurationError as `interval` does.
+    """
+    names, scores = tuple(classes), tuple(classes.values())
+    resample = _resampler(names, scores)
+    sizes = [np.size(values) for values in scores]
+    clusters = _clusters(names, sizes, [(speakers or {}).get(name) for name in names])
     return _percentiles(lambda counts: metric(*resample(counts)), sizes, clusters, draws, level, seed)
 
 
@@ -314,34 +361,35 @@ def paired_interval(
 
     Raises ConfigurationError as `interval` does, and when the two have different numbers of scores.
     """
-    sizes = (np.size(scores[0]), np.size(scores[1]))
-    if sizes != (np.size(reference[0]), np.size(reference[1])):
+    sizes = [np.size(values) for values in scores]
+    if sizes != [np.size(values) for values in reference]:
         raise ConfigurationError("The two systems have different numbers of scores. Score the same trials with both.")
-    one, other = _resampler(*scores), _resampler(*reference)
-    clusters = _clusters(sizes, (bonafide_speakers, spoof_speakers))
+    one, other = _resampler(TWO, scores), _resampler(TWO, reference)
+    clusters = _clusters(TWO, sizes, (bonafide_speakers, spoof_speakers))
     return _percentiles(lambda counts: metric(*one(counts)) - metric(*other(counts)), sizes, clusters, draws, level, seed)
 
 
-def _resampler(bonafide: ArrayLike, spoof: ArrayLike) -> Callable[[IntArray], tuple[FloatArray, FloatArray]]:
-    """A function from how often each trial is drawn, bona fide first, to the drawn scores of both classes.
+def _resampler(names: Sequence[str], classes: Sequence[ArrayLike]) -> Callable[[IntArray], list[FloatArray]]:
+    """A function from how often each trial is drawn, one class after the other, to the drawn scores of each class.
 
     They come sorted, so that a metric that sorts them again has little to do.
     """
-    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
-    order, fake_order = np.argsort(genuine), genuine.size + np.argsort(fake)
-    genuine, fake = np.sort(genuine), np.sort(fake)
-    return lambda counts: (np.repeat(genuine, counts[order]), np.repeat(fake, counts[fake_order]))
+    scores = [_checked(values, name) for name, values in zip(names, classes, strict=True)]
+    starts = np.cumsum([0, *(values.size for values in scores)])
+    orders = [start + np.argsort(values) for start, values in zip(starts, scores, strict=False)]
+    scores = [np.sort(values) for values in scores]
+    return lambda counts: [np.repeat(values, counts[order]) for values, order in zip(scores, orders, strict=True)]
 
 
-def _clusters(sizes: tuple[int, int], speakers: tuple[Speakers, Speakers]) -> IntArray:
-    """The number of the speaker of each trial, bona fide first, counted from 0."""
+def _clusters(names: Sequence[str], sizes: Sequence[int], speakers: Sequence[Speakers]) -> IntArray:
+    """The number of the speaker of each trial, one class after the other, counted from 0."""
     numbers: dict[str | int, int] = {}
     clusters: list[int] = []
-    for size, given, name in zip(sizes, speakers, ("bona fide", "spoofed"), strict=True):
-        names = [None] * size if given is None else given
-        if len(names) != size:
-            raise ConfigurationError(f"{size} {name} trials have {len(names)} speakers. Give one for each, or None.")
-        own = [numbers.setdefault(len(numbers) if who is None else who, len(numbers)) for who in names]
+    for name, size, given in zip(names, sizes, speakers, strict=True):
+        known = [None] * size if given is None else given
+        if len(known) != size:
+            raise ConfigurationError(f"{size} {name} trials have {len(known)} speakers. Give one for each, or None.")
+        own = [numbers.setdefault(len(numbers) if who is None else who, len(numbers)) for who in known]
         if len(set(own)) < 2:
             raise ConfigurationError(
                 f"The {size} {name} trials have one speaker, which tells nothing of others. "
@@ -353,7 +401,7 @@ def _clusters(sizes: tuple[int, int], speakers: tuple[Speakers, Speakers]) -> In
 
 def _percentiles(
     statistic: Callable[[IntArray], float],
-    sizes: tuple[int, int],
+    sizes: Sequence[int],
     clusters: IntArray,
     draws: int,
     level: float,
@@ -366,9 +414,10 @@ def _percentiles(
     rng = np.random.default_rng(seed)
     total = int(clusters.max()) + 1
     values: list[float] = []
+    ends = np.cumsum(sizes)[:-1]
     while len(values) < draws:
         counts = np.bincount(rng.integers(total, size=total), minlength=total)[clusters]
-        if counts[: sizes[0]].any() and counts[sizes[0] :].any():
+        if all(part.any() for part in np.split(counts, ends)):
             values.append(statistic(counts))
     # Without interpolation, which has no answer between infinite values.
     low = np.quantile(values, (1 - level) / 2, method="lower")

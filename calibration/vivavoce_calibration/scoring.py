@@ -158,7 +158,7 @@ def _forced(detector: Detector, audio: Path) -> float:
     last = max(0, len(samples) - contract.window)
     starts = sorted({*range(0, last, contract.hop), last})
     windows = (np.resize(samples[start : start + contract.window], contract.window) for start in starts)
-    return float(np.mean([judge.score(window) for window in windows]))
+    return float(np.mean([judge.calibrated(float(detector.engine.score(window[None])[0])) for window in windows]))
 
 
 # Many trials.
@@ -196,7 +196,7 @@ def _on_ray(trials: Sequence[Trial], scorer: Scorer, jobs: int) -> Iterator[Scor
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.WARNING)
     try:
-        actors = [ray.remote(_Actor).remote(scorer) for _ in range(jobs)]
+        actors: list[Any] = [ray.remote(_Actor).remote(scorer) for _ in range(jobs)]
         sent = (actors[number % jobs].score.remote(trial).future() for number, trial in enumerate(trials))
         yield from _in_order(sent, ahead=8 * jobs)
     finally:
