@@ -43,6 +43,7 @@ class FunctionEngine:
     """An engine whose score is a function of the window; it counts its windows."""
 
     provider = "function"
+    carry = None
 
     def __init__(self, bundle: Bundle, function: Callable[[Samples], float]) -> None:
         self.file = bundle.manifest.engines[0]

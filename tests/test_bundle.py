@@ -7,8 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
-from bundles import make_bundle
+from bundles import GAIN, WINDOW, make_bundle, raw_score
 
 from vivavoce import BundleError, ConfigurationError, Detector
 from vivavoce.bundle import AudioContract, Bundle, sha256
@@ -62,6 +64,29 @@ def test_engine_that_is_no_network_is_refused(folder: Path) -> None:
         Detector(folder)
 
 
+def test_weights_that_the_manifest_does_not_name_are_not_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = onnx.load(folder / "float32.onnx")
+    gain = network.graph.initializer[0]
+    gain.ClearField("float_data")
+    gain.data_location = onnx.TensorProto.EXTERNAL
+    gain.external_data.add(key="location", value="gain.data")
+    content = network.SerializeToString()
+    (folder / "float32.onnx").write_bytes(content)
+    change_manifest(folder, set_to(sha256(content), "engines", 0, "sha256"))
+    monkeypatch.chdir(tmp_path)
+    for place in (tmp_path, folder):
+        (place / "gain.data").write_bytes(np.full(1, GAIN, np.float32).tobytes())
+        with pytest.raises(BundleError, match=r"gain\.data"):
+            Detector(folder)
+    named = {"gain.data": sha256((folder / "gain.data").read_bytes())}
+    change_manifest(folder, set_to(named, "engines", 0, "data"))
+    (tmp_path / "gain.data").unlink()
+    window = np.full((1, WINDOW), 0.1, np.float32)
+    np.testing.assert_allclose(Detector(folder).engine.score(window), raw_score(window[0]), rtol=1e-4)
+
+
 def test_engine_that_is_missing_is_refused(folder: Path) -> None:
     (folder / "float32.onnx").unlink()
     with pytest.raises(BundleError, match=r"float32\.onnx cannot be read: No such file"):
@@ -76,6 +101,7 @@ def test_engine_that_is_missing_is_refused(folder: Path) -> None:
         (set_to("../../secret.onnx", "engines", 0, "file"), "engines.0.file"),
         (set_to("/etc/passwd", "engines", 0, "file"), "engines.0.file"),
         (set_to("a\\b", "engines", 0, "file"), "engines.0.file"),
+        (set_to({"../weights.data": "0" * 64}, "engines", 0, "data"), "engines.0.data"),
         (set_to("..", "self_test", "file"), "self_test.file"),
         (set_to({"../card.md": "0" * 64}, "documents"), "documents"),
         (set_to("x" * 64, "engines", 0, "sha256"), "engines.0.sha256"),

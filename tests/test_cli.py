@@ -306,7 +306,7 @@ def test_size(count: int, text: str) -> None:
 def test_info_json_holds_the_manifest_and_what_would_run(two_engines: Path) -> None:
     told = json.loads(run("info", "--json", two_engines).stdout)
     assert told["manifest"] == Bundle(two_engines).manifest.model_dump(mode="json")
-    assert told["engine"] == {"file": "int8.onnx", "provider": "CPUExecutionProvider", "error": None}
+    assert told["engine"] == {"file": "int8.onnx", "provider": "CPUExecutionProvider", "skipped": [], "error": None}
     assert told["versions"]["onnxruntime"] == importlib.metadata.version("onnxruntime")
 
 
@@ -475,6 +475,13 @@ def test_errors_are_one_sentence_unless_debugging(tmp_path: Path) -> None:
     assert "BundleError" in done.stderr
 
 
+def test_error_that_nobody_expected_is_no_spoof(tiny_bundle: Path) -> None:
+    broken = "import vivavoce.detector; vivavoce.detector.Detector.detect = lambda self, source: 1 / 0"
+    done = process("scan", "--bundle", tiny_bundle, VOICE, before=broken)
+    assert done.returncode == 2
+    assert "ZeroDivisionError" in done.stderr
+
+
 def begin(*arguments: object) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "vivavoce", *map(str, arguments)]
     # A test run in the background has Ctrl-C ignored, and its children inherit that.
@@ -604,5 +611,5 @@ def test_page_lists_the_exit_codes() -> None:
 
     codes = (terminal.GOOD, terminal.BAD, terminal.UNUSABLE, terminal.MIXED, terminal.INTERRUPTED, terminal.CUT_OFF)
     assert codes == (0, 1, 2, 3, 130, 141)
-    table = PAGE.split("## vivavoce info")[0]
+    table = PAGE.split("## vivavoce listen")[0]
     assert re.findall(r"^\| (\d[\d, ]*) \|", table, re.MULTILINE) == ["0", "1", "2", "3", "130, 141"]

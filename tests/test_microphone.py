@@ -55,7 +55,7 @@ def test_device_is_opened_at_its_own_rate_with_the_fewest_channels_that_it_gives
     with Microphone(selected) as opened:
         assert (opened.sample_rate, opened.channels) == (48_000, 4)
     with Microphone() as opened:
-        assert (opened.sample_rate, opened.channels) == (16_000, 1)
+        assert (opened.name, opened.sample_rate, opened.channels) == ("USB microphone, ALSA", 16_000, 1)
         assert portaudio.streams[-1].running
     assert portaudio.streams[-1].closed
 
@@ -333,6 +333,49 @@ def test_closing_while_the_device_is_being_opened_releases_it(
     opened.__enter__()
     assert portaudio.streams[-1].closed
     assert list(opened._queue.take(0)) == []
+
+
+def test_second_to_close_waits_until_the_device_is_released(
+    portaudio: FakeSoundDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closing, released = threading.Event(), threading.Event()
+    close = FakeStream.close
+
+    def close_slowly(stream: FakeStream) -> None:
+        closing.set()
+        released.wait()
+        close(stream)
+
+    monkeypatch.setattr(FakeStream, "close", close_slowly)
+    opened = Microphone()
+    opened.__enter__()
+    first, second = (threading.Thread(target=opened.close) for _ in range(2))
+    first.start()
+    closing.wait()
+    second.start()
+    second.join(0.05)
+    assert second.is_alive()
+    released.set()
+    second.join()
+    first.join()
+    assert portaudio.streams[-1].closed
+
+
+def test_signal_that_closes_what_is_being_closed_does_not_block(
+    portaudio: FakeSoundDevice, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = Microphone()
+    close, closed = FakeStream.close, []
+
+    def close_and_be_interrupted(stream: FakeStream) -> None:
+        closed.append(stream)
+        opened.close()
+        close(stream)
+
+    monkeypatch.setattr(FakeStream, "close", close_and_be_interrupted)
+    opened.__enter__()
+    opened.close()
+    assert closed == portaudio.streams
 
 
 @pytest.mark.parametrize("seed", range(3))

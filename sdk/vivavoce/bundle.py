@@ -23,6 +23,7 @@ __all__ = [
     "AudioContract",
     "Bundle",
     "Calibration",
+    "Carry",
     "Difference",
     "EngineFile",
     "Evaluation",
@@ -79,6 +80,25 @@ class AudioContract(_Strict):
     """Which output of the original network the engine's score is."""
 
 
+class Carry(_Strict):
+    """How an engine goes on from what it has computed, so that overlapping windows cost each chunk once.
+
+    Its inputs "past_…" have the state of a beginning as their default; its outputs "present_…" are the state for the samples
+    that follow. Lengths are in samples.
+    """
+
+    chunk: int = Field(gt=0)
+    """What is computed at a time: samples come in multiples of it."""
+    context: int = Field(ge=0)
+    """How far before a window its score may depend on the signal: where an engine starts in the middle, it hears this first."""
+
+    @model_validator(mode="after")
+    def _whole_chunks(self) -> Carry:
+        if self.context % self.chunk:
+            raise ValueError(f"a context of {self.context} is not a multiple of the chunk, {self.chunk}")
+        return self
+
+
 class EngineFile(_Strict):
     """One executable form of the network: float32 samples (batch, window) in, float32 scores (batch,) out."""
 
@@ -88,10 +108,18 @@ class EngineFile(_Strict):
     """What it was made for, such as "x86-vnni" or "any"."""
     file: FileName
     sha256: Sha256
+    data: dict[FileName, Sha256] = {}
+    """Further files, with the weights of a network too large for one file, under the names that `file` knows them by."""
     input: str = "samples"
     output: str = "score"
+    carry: Carry | None = None
+    """None: it scores whole windows only."""
     requires: dict[str, str] = {}
     """What a machine must have for it to load, such as {"tensorrt": "10.13", "compute_capability": "8.7"}."""
+
+    def files(self) -> dict[str, str]:
+        """Everything that it is made of, with the sha256 of each."""
+        return {self.file: self.sha256, **self.data}
 
 
 class Calibration(_Strict):
@@ -238,6 +266,13 @@ class Manifest(_Strict):
             raise ValueError(f'the default operating point "{self.default_operating_point}" is not in the table')
         return self
 
+    @model_validator(mode="after")
+    def _window_is_chunks(self) -> Manifest:
+        for engine in self.engines:
+            if engine.carry and self.audio.window % engine.carry.chunk:
+                raise ValueError(f"the window, {self.audio.window}, is not a multiple of a chunk, {engine.carry.chunk}")
+        return self
+
 
 class Bundle:
     """An opened bundle: its manifest, and its files once their sha256 has been checked.
@@ -266,7 +301,7 @@ class Bundle:
     def listed(self) -> dict[str, str]:
         """Every file that the manifest names, with its sha256."""
         manifest = self.manifest
-        engines = {engine.file: engine.sha256 for engine in manifest.engines}
+        engines = {name: digest for engine in manifest.engines for name, digest in engine.files().items()}
         return {**engines, manifest.self_test.file: manifest.self_test.sha256, **manifest.documents}
 
     def operating_point(self, name: str) -> OperatingPoint:

@@ -31,12 +31,14 @@ class Detector:
 
     `bundle` is a bundle's directory; None is the embedded one. `operating_point` is the name of one of the bundle's ("eer",
     "fpr=1%", ...), or a number: the log-likelihood ratio from which the verdict is "bonafide"; None is the bundle's default.
-    `device` is "auto" or "cpu", `threads` how many an inference may use, `precision` picks one of several engines ("int8",
+    `device` is "cpu", "cuda", "tensorrt", "tensorrt-rtx", or "auto": TensorRT where it works with this bundle on this machine,
+    else the CPU. `threads` is how many an inference on the CPU may use, `precision` picks one of several engines ("int8",
     "float16", "float32"; None is the first that suits), `session_options` replaces every option of ONNX Runtime.
     `speech_gate=False` takes all audio for speech; use it for corpora only.
 
     Raises ConfigurationError for a setting that cannot be used, BundleError for a bundle that is missing, damaged or altered,
-    MissingExtra where no runtime for the bundle's engines is installed.
+    MissingExtra where no runtime for the bundle's engines is installed, DeviceError for a device that cannot be used; "auto"
+    passes it over, and `engine.skipped` says why.
     """
 
     def __init__(

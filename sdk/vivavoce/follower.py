@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .audio import BLOCK_SECONDS, Blocks, Resampler, Samples
+from .continuation import Continuation
 from .judge import Findings, Judge
 from .levels import LevelMeter, is_clipped
 from .result import Event, Result, Segment
@@ -44,6 +45,7 @@ class Follower:
     def __init__(self, judge: Judge, sample_rate: int, gate: SpeechGate, watch: Watch | None) -> None:
         self._judge, self._sample_rate, self._gate, self._watch = judge, sample_rate, gate, watch
         self._contract = judge.contract
+        self._continuation = Continuation(judge.engine, self._contract.window)
         self._recording = watch is None
         self._grid_end: int = self._contract.window
         self._steps = Blocks(round(STEP_SECONDS * sample_rate))
@@ -111,7 +113,7 @@ class Follower:
         if self._watch:
             self._watch.hear(self._history.gated - self._history.last_speech, self._history.speech)
         yield from self._windows()
-        self._history.forget(self._history.gated - self._contract.window)
+        self._history.forget(self._history.gated - self._continuation.reach)
 
     def _windows(self) -> Iterator[Event]:
         """Considers the windows that became complete, of the grid and of the watch, in order of their ends."""
@@ -137,7 +139,8 @@ class Follower:
         if is_clipped(samples):
             self._clipped |= on_grid
             return
-        segment = Segment(start / rate, end / rate, self._judge.score(np.resize(samples, window)))
+        raw = self._continuation.score(start, end, self._history.samples)
+        segment = Segment(start / rate, end / rate, self._judge.calibrated(raw))
         if on_grid:
             self._segments.append(segment)
             self._weighted_sum += speech * segment.score
@@ -194,7 +197,11 @@ class _History:
     def cut(self, start: int, end: int) -> tuple[Samples, int]:
         """The samples from `start` to `end`, and how many of them are speech."""
         speech = np.repeat(self._chunks, CHUNK)[start - self._first_chunk * CHUNK : end - self._first_chunk * CHUNK]
-        return self._samples[start - self._first : end - self._first], int(np.count_nonzero(speech))
+        return self.samples(start, end), int(np.count_nonzero(speech))
+
+    def samples(self, start: int, end: int) -> Samples:
+        """The samples from `start` to `end`."""
+        return self._samples[start - self._first : end - self._first]
 
     def forget(self, start: int) -> None:
         """Drops what lies before `start`."""

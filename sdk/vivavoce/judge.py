@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .audio import Samples
 from .bundle import Manifest
 from .engine import Engine
 from .errors import BundleError
@@ -31,23 +30,22 @@ class Findings:
 
 
 class Judge:
-    """Turns windows into log-likelihood ratios, and these into verdicts. Has no state; one serves many threads."""
+    """Turns raw scores into log-likelihood ratios, and these into verdicts. Has no state; one serves many threads."""
 
     def __init__(self, engine: Engine, manifest: Manifest, threshold: float) -> None:
         self.contract = manifest.audio
         self.threshold = threshold
-        self._engine = engine
+        self.engine = engine
         self._calibration = manifest.calibration
 
-    def score(self, window: Samples) -> float:
-        """The log-likelihood ratio of one window (n,), or the raw score where the bundle has no calibration.
+    def calibrated(self, raw: float) -> float:
+        """The log-likelihood ratio that a raw score stands for, or the raw score where the bundle has no calibration.
 
-        Raises BundleError where the engine gives something that is not a number.
+        Raises BundleError where the engine gave something that is not a number.
         """
-        raw = float(self._engine.score(window[None])[0])
         if not math.isfinite(raw):
             raise BundleError(
-                f"The engine {self._engine.file.file} gave the score {raw}, which is not finite. "
+                f"The engine {self.engine.file.file} gave the score {raw}, which is not finite. "
                 f"Check it with `vivavoce verify`, and choose another precision."
             )
         calibration = self._calibration
@@ -77,6 +75,7 @@ class Judge:
             speech=found.speech,
             missing=found.missing,
             segments=found.segments if reason is None else (),
+            engine=f"{self.engine.file.file} on {self.engine.provider}",
         )
 
     def _reason(self, found: Findings) -> Reason | None:

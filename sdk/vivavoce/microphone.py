@@ -83,12 +83,18 @@ class Microphone:
         self._device, self._wanted_rate, self._wanted_channels = device, sample_rate, channels
         self._buffer_seconds, self._reconnect = buffer_seconds, reconnect
         self._queue = _Queue()
-        self._lock = threading.Lock()
+        # Reentrant, for a signal's handler may close what the code under it is closing.
+        self._lock = threading.RLock()
         self._stream: Any = None
         self._over = False
         self._opened_as = ""
         self._expected = 0.0
         self.sample_rate = self.channels = 0
+
+    @property
+    def name(self) -> str:
+        """The device that was opened and its sound system, such as "USB microphone, ALSA"; empty before."""
+        return self._opened_as
 
     @property
     def received(self) -> int:
@@ -113,7 +119,10 @@ class Microphone:
         self.close()
 
     def close(self) -> None:
-        """Releases the device and ends the iteration, from any thread, after what was heard until now."""
+        """Releases the device and ends the iteration, from any thread, after what was heard until now.
+
+        Whoever closes it second waits for the first, so that a process does not end under PortAudio while it is at work.
+        """
         self._queue.close()
         self._release()
 
@@ -208,8 +217,8 @@ class Microphone:
     def _release(self) -> None:
         with self._lock:
             stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
+            if stream is not None:
+                stream.close()
 
     def _remedy(self) -> str:
         names = [f'{one.index} "{one.name}"' for one in devices()]

@@ -62,6 +62,7 @@ class Result:
     scores are the network's own). An "undecided" verdict has neither score nor probability, but a `reason`; otherwise that is
     None. `duration` and `speech` are seconds of audio and of speech in it; `missing` is how many of those seconds were lost on
     the way or held no usable samples. `segments` are in order of time; a stream keeps the last 4,096.
+    `engine` is the bundle's file that scored, and what it ran on.
     """
 
     verdict: Verdict
@@ -73,6 +74,7 @@ class Result:
     speech: float
     missing: float = 0.0
     segments: tuple[Segment, ...] = ()
+    engine: str | None = None
 
     @property
     def remedy(self) -> str | None:

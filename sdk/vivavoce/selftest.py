@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
 from .audio import Samples, load
@@ -9,7 +11,7 @@ from .bundle import Bundle
 from .engine import Engine
 from .errors import BundleError
 
-__all__ = ["self_test", "self_test_audio"]
+__all__ = ["clip", "self_test", "self_test_audio"]
 
 
 def self_test(bundle: Bundle, engine: Engine) -> float:
@@ -39,3 +41,14 @@ def self_test_audio(bundle: Bundle) -> Samples:
     """The self test's audio as mono samples (n,) at the bundle's rate, its file checked against the manifest."""
     manifest = bundle.manifest
     return load(bundle.read(manifest.self_test.file, manifest.self_test.sha256), manifest.audio.sample_rate)
+
+
+def clip(bundle: Bundle, file: str | os.PathLike[str] | None, seconds: float) -> tuple[Samples, str]:
+    """What benchmarks measure on, as mono samples (n,) at the bundle's rate, and what to call it.
+
+    It is the recording `file`, or without one the self test's audio over and over for `seconds`. Raises as `load`.
+    """
+    rate = bundle.manifest.audio.sample_rate
+    if file is not None:
+        return load(file, rate), os.fspath(file)
+    return np.resize(self_test_audio(bundle), round(seconds * rate)), "the self test's audio, repeated"

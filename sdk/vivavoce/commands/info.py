@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from json import dumps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -21,11 +21,12 @@ __all__ = ["info"]
 
 def info(
     bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; the embedded one by default.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or tensorrt-rtx: what is to run it.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Show what a bundle is, and what would run it."""
     opened = Bundle(bundle or default_bundle())
-    picked = _picked(opened)
+    picked = _picked(opened, device)
     if json:
         manifest = opened.manifest.model_dump(mode="json")
         print(dumps({"path": str(opened.path), "manifest": manifest, "engine": picked, "versions": versions()}))
@@ -35,13 +36,13 @@ def info(
     return GOOD
 
 
-def _picked(bundle: Bundle) -> dict[str, str | None]:
-    """The engine that a detector would take by default, or the error that it would raise."""
+def _picked(bundle: Bundle, device: str) -> dict[str, Any]:
+    """The engine that a detector would take and why not others before it, or the error that it would raise."""
     try:
-        engine = open_engine(bundle)
+        engine = open_engine(bundle, device=device)
     except VivavoceError as error:
-        return {"file": None, "provider": None, "error": str(error)}
-    return {"file": engine.file.file, "provider": engine.provider, "error": None}
+        return {"file": None, "provider": None, "skipped": [], "error": str(error)}
+    return {"file": engine.file.file, "provider": engine.provider, "skipped": list(engine.skipped), "error": None}
 
 
 def _about(bundle: Bundle) -> Table:
@@ -66,7 +67,7 @@ def _about(bundle: Bundle) -> Table:
     )
 
 
-def _engines(bundle: Bundle, picked: dict[str, str | None]) -> Iterator[Table]:
+def _engines(bundle: Bundle, picked: dict[str, Any]) -> Iterator[Table]:
     rows = []
     for engine in bundle.manifest.engines:
         path = bundle.path / engine.file
@@ -77,6 +78,8 @@ def _engines(bundle: Bundle, picked: dict[str, str | None]) -> Iterator[Table]:
     yield table(("engine", "precision", "target", "size", "picked here"), rows)
     if picked["error"]:
         yield grid({"problem": picked["error"]})
+    if picked["skipped"]:
+        yield grid({"passed over": "\n".join(picked["skipped"])})
 
 
 def _points(manifest: Manifest) -> Iterator[Table]:

@@ -19,7 +19,7 @@ from ..detector import Detector
 from ..result import Result
 from .terminal import WORDS, duration, mark, printable
 
-__all__ = ["FIELDS", "KINDS", "CsvLines", "JsonLines", "Outcome", "Rows", "Tally", "Writer"]
+__all__ = ["FIELDS", "KINDS", "CsvLines", "JsonLines", "Outcome", "Rows", "Tally", "Writer", "bar", "heading", "unit"]
 
 FIELDS = ("file", "verdict", "score", "probability", "threshold", "reason", "duration", "speech", "missing", "error")
 """The columns of CSV. A JSON object has the same keys, and those of a result that are not listed here."""
@@ -99,12 +99,9 @@ class Rows:
     last in its row, whole unless a terminal is too narrow for it."""
 
     def __init__(self, out: Console, detector: Detector, operating_point: str | None) -> None:
-        manifest = detector.bundle.manifest
-        score = "LLR" if manifest.calibration else "score"
         self._out, self._columns = out, _Columns.fit(out)
-        heading = f"{manifest.name} {manifest.version}, operating point {operating_point or manifest.default_operating_point}"
-        out.print(Text(printable(f"{heading}: bona fide from {score} {detector.threshold:+.2f}"), "dim"), soft_wrap=False)
-        out.print(Text(self._columns.header(score), "bold"))
+        out.print(Text(printable(heading(detector, operating_point)), "dim"), soft_wrap=False)
+        out.print(Text(self._columns.header(unit(detector)), "bold"))
 
     def write(self, outcome: Outcome) -> None:
         self._out.print(self._columns.row(outcome, self._out))
@@ -172,6 +169,18 @@ class _Columns:
             return name
         # The end of a path tells files apart.
         return "…" + chop_cells(name[::-1], self.file - 1)[0][::-1]
+
+
+def heading(detector: Detector, operating_point: str | None) -> str:
+    """What decides: the bundle, and the threshold under the name by which the user chose it."""
+    manifest = detector.bundle.manifest
+    name = f"{manifest.name} {manifest.version}, operating point {operating_point or manifest.default_operating_point}"
+    return f"{name}: bona fide from {unit(detector)} {detector.threshold:+.2f}"
+
+
+def unit(detector: Detector) -> str:
+    """What a score is called: a log-likelihood ratio only where the bundle is calibrated."""
+    return "LLR" if detector.bundle.manifest.calibration else "score"
 
 
 def bar(margin: float, half: int, out: Console) -> Text:

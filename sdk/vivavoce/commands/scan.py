@@ -21,7 +21,7 @@ from ..errors import AudioError, ConfigurationError
 from .rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
 from .terminal import BAD, GOOD, MIXED, console
 
-__all__ = ["exit_code", "scan"]
+__all__ = ["STDIN", "exit_code", "number_or_name", "scan"]
 
 STDIN = "-"
 
@@ -44,7 +44,7 @@ def scan(
     if json and csv:
         raise ConfigurationError("--json and --csv exclude each other. Give one of them.")
     files = find(paths)
-    detector = Detector(bundle, operating_point=_number_or_name(operating_point), threads=threads)
+    detector = Detector(bundle, operating_point=number_or_name(operating_point), threads=threads)
     out = console()
     tally, start = Tally(), perf_counter()
     with _progress(out, len(files)) as advance:
@@ -115,7 +115,8 @@ def _is_audio(file: Path) -> bool:
     return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and file.is_file()
 
 
-def _number_or_name(text: str | None) -> str | float | None:
+def number_or_name(text: str | None) -> str | float | None:
+    """An operating point as a user writes it: a threshold, if it can be read as one."""
     try:
         return None if text is None else float(text)
     except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich.console import Console, ConsoleDimensions
 from rich.table import Table
@@ -17,6 +18,7 @@ __all__ = [
     "MIXED",
     "UNUSABLE",
     "WORDS",
+    "conditions",
     "console",
     "duration",
     "grid",
@@ -111,6 +113,19 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s"
     hours, minutes, rest = round(seconds) // 3600, round(seconds) // 60 % 60, round(seconds) % 60
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def conditions(report: Mapping[str, Any]) -> dict[str, str]:
+    """The rows of a grid that say under which conditions a benchmark's report was made."""
+    machine = report["machine"]
+    threads = f"; threads used: {report['threads']}" if "threads" in report else ""
+    load = "" if machine["load_average"] is None else f", load average {machine['load_average']} at the beginning"
+    return {
+        "processor": f"{machine['processor']}, {machine['architecture']}, {', '.join(machine['instructions']) or 'no list'}",
+        "cores": f"{machine['cores']}{threads}{load}",
+        "system": machine["system"],
+        "versions": ", ".join(f"{name} {number}" for name, number in report["versions"].items()),
+    }
 
 
 def size(count: int) -> str:

@@ -1,0 +1,231 @@
+"""`vivavoce listen`: what is being said, judged while it is said."""
+
+from __future__ import annotations
+
+import io
+import signal
+import sys
+import threading
+import wave
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Literal
+
+import typer
+from numpy.typing import NDArray
+from rich.console import Console
+
+from ..detector import Detector
+from ..errors import AudioError, ConfigurationError
+from ..microphone import Microphone
+from ..policy import Policy, alarm_threshold
+from ..sources import AudioSource, ChunkSource, FileSource, Lost, PcmSource
+from .alarm import AlarmCommand
+from .events import JsonEvents, Lines, View
+from .panel import Panel
+from .recorder import Recorder
+from .rows import heading, unit
+from .scan import STDIN, exit_code, number_or_name
+from .terminal import GOOD, console
+
+__all__ = ["listen"]
+
+PCM: dict[str, Literal["int16", "int32", "float32"]] = {"s16le": "int16", "s32le": "int32", "f32le": "float32"}
+
+
+def listen(
+    source: Annotated[str | None, typer.Argument(help="A recording, or - for standard input; a microphone by default.")] = None,
+    device: Annotated[str | None, typer.Option(help="The microphone's index or a part of its name; see `devices`.")] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="A recording as fast as possible, not as it was spoken.")] = False,
+    rate: Annotated[int | None, typer.Option(help="Samples a second, of raw input or asked of the microphone.")] = None,
+    channels: Annotated[int | None, typer.Option(help="The same for channels; 1 for raw input by default.")] = None,
+    format: Annotated[str | None, typer.Option(help="Raw input's samples: s16le (the default), s32le or f32le.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; the embedded one by default.")] = None,
+    operating_point: Annotated[str | None, typer.Option(help="A name such as eer, or a threshold on the LLR.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads for one inference.")] = 1,
+    alarm_after: Annotated[int, typer.Option(help="Windows in a row that make an alarm.")] = 1,
+    clear_after: Annotated[int, typer.Option(help="Windows in a row that take it back.")] = 1,
+    hop: Annotated[float | None, typer.Option(help="Seconds from window to window; the bundle's by default.")] = None,
+    false_alarms_per_hour: Annotated[float | None, typer.Option(help="The most that living speakers may raise.")] = None,
+    scores: Annotated[bool, typer.Option("--scores", help="An event for every window.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="One event a line, as a JSON object.")] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(help="A folder for the seconds around each alarm, as FLAC. Recording people may need their consent."),
+    ] = None,
+    record_seconds: Annotated[float, typer.Option(min=1, max=300, help="Seconds kept before and after an alarm.")] = 10.0,
+    record_limit: Annotated[float, typer.Option(min=1, help="Megabytes in that folder; the oldest clips go first.")] = 500.0,
+    alarm_command: Annotated[
+        str | None, typer.Option(help="A program to run at each alarm, started without a shell; VIVAVOCE_* tell it why.")
+    ] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever was heard.")] = False,
+) -> int:
+    """Watch a microphone, a recording or a pipe as it speaks.
+
+    An alarm is a verdict of spoof that is news. Ctrl-C, SIGTERM and SIGHUP end the listening with the result so far; the same
+    again ends it at once.
+
+    Exit code: 0 no alarm, and the result is bona fide, 1 an alarm, or the result is spoof, 2 the command could not run, 3 no
+    alarm, and the result is undecided.
+    """
+    opened = _source(source, device=device, fast=fast, rate=rate, channels=channels, format=format)
+    out = console()
+    moving = not json and out.is_terminal and not out.is_dumb_terminal
+    policy = Policy(
+        alarm_after=alarm_after,
+        clear_after=clear_after,
+        hop=hop,
+        scores=scores or moving,
+        false_alarms_per_hour=false_alarms_per_hour,
+    )
+    detector = Detector(bundle, operating_point=number_or_name(operating_point), threads=threads)
+    with ExitStack() as stack:
+        stack.enter_context(_until_told(opened))
+        stack.enter_context(opened)
+        told = f"{heading(detector, operating_point)}; {_terms(policy, detector)}; {_ears(opened)}"
+        view = JsonEvents() if json else _lines(out, told, detector, opened, scores=scores, moving=moving)
+        stack.enter_context(view)
+        alarm = recorder = None
+        if alarm_command is not None:
+            alarm = AlarmCommand(alarm_command, tell=view.note, quiet=moving)
+            stack.callback(alarm.close)
+        if record is not None:
+            recorder = _recorder(record, opened, record_seconds, record_limit, view)
+            stack.callback(recorder.close)
+        heard = _follow(detector, opened, policy, view, recorder, alarm)
+    return GOOD if exit_zero else exit_code(heard)
+
+
+def _follow(
+    detector: Detector, source: AudioSource, policy: Policy, view: View, recorder: Recorder | None, alarm: AlarmCommand | None
+) -> Counter[str]:
+    """Listens to the end; gives the verdicts that decide about the exit code: every alarm, and the result's."""
+
+    def overheard() -> Iterator[NDArray[Any] | Lost]:
+        for chunk in source:
+            if recorder:
+                recorder.hear(chunk)
+            view.hear(chunk, recording=recorder is not None and recorder.recording)
+            yield chunk
+
+    heard: Counter[str] = Counter()
+    for event in detector.listen(ChunkSource(overheard(), source.sample_rate, source.channels), policy=policy):
+        recording = None
+        if event.kind == "verdict" and event.changed and event.verdict == "spoof":
+            heard["spoof"] += 1
+            recording = recorder.keep(event) if recorder else None
+            if alarm:
+                alarm.start(event, recording)
+        if event.kind == "finished":
+            heard[str(event.verdict)] += 1
+            if recorder:
+                recorder.close()
+        view.write(event, recording)
+    return heard
+
+
+@contextmanager
+def _until_told(source: AudioSource) -> Iterator[None]:
+    """Lets the first signal to end close the source, so that what was heard gets its result; the next one ends the process."""
+    names = ("SIGINT", "SIGTERM", "SIGHUP")
+    before: dict[int, Any] = {}
+
+    def restore() -> None:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+    def close(*_: object) -> None:
+        restore()
+        # Closing takes locks that the interrupted code may hold.
+        threading.Thread(target=source.close, daemon=True).start()
+
+    for number in (getattr(signal, name) for name in names if hasattr(signal, name)):
+        # What runs in the background, or under nohup, was told to ignore some.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            before[number] = signal.signal(number, close)
+    try:
+        yield
+    finally:
+        restore()
+
+
+def _source(
+    source: str | None, *, device: str | None, fast: bool, rate: int | None, channels: int | None, format: str | None
+) -> AudioSource:
+    if source is None:
+        _refuse("a microphone", fast=fast, format=format)
+        return Microphone(int(device) if device and device.isdecimal() else device, sample_rate=rate, channels=channels)
+    if source == STDIN:
+        _refuse("standard input", device=device, fast=fast)
+        return _piped(rate, channels, format)
+    _refuse("a recording", device=device, rate=rate, channels=channels, format=format)
+    return FileSource(source, realtime=not fast)
+
+
+def _refuse(what: str, **settings: object) -> None:
+    for name, value in settings.items():
+        if value not in (None, False):
+            raise ConfigurationError(f"--{name} says nothing about {what}. Leave it out.")
+
+
+def _piped(rate: int | None, channels: int | None, format: str | None) -> PcmSource:
+    """Standard input: raw samples where anything is said about them, a WAV header and samples otherwise."""
+    if sys.stdin.isatty():
+        raise ConfigurationError(
+            "Standard input is a terminal. Pipe audio into it: arecord -f S16_LE -r 16000 | vivavoce listen -"
+        )
+    # Nothing is buffered here, so that the source can tell whether there is something to read.
+    pipe = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1)
+    if rate is None and channels is None and format is None:
+        return _wav(pipe)
+    if rate is None:
+        raise ConfigurationError("Raw samples do not say how many there are in a second. Give --rate.")
+    if format is not None and format not in PCM:
+        raise ConfigurationError(f'There is no format "{format}" for raw samples. Choose one of: {", ".join(PCM)}.')
+    return PcmSource(pipe, rate, channels or 1, dtype=PCM[format or "s16le"])
+
+
+def _wav(pipe: BinaryIO) -> PcmSource:
+    """The pipe after its WAV header. How long the header says that it is does not matter: a recorder cannot know."""
+    try:
+        with wave.open(pipe) as header:
+            dtype = {2: PCM["s16le"], 4: PCM["s32le"]}[header.getsampwidth()]
+            return PcmSource(pipe, header.getframerate(), header.getnchannels(), dtype=dtype)
+    except (wave.Error, EOFError, KeyError) as error:
+        raise AudioError(
+            f"Standard input does not begin like a WAV file of 16 or 32 bits ({error or 'it is empty'}). "
+            f"Give --rate, --channels and --format for raw samples; recordings are listened to by their names."
+        ) from error
+
+
+def _lines(out: Console, told: str, detector: Detector, source: AudioSource, *, scores: bool, moving: bool) -> Lines:
+    name = unit(detector)
+    if not moving:
+        return Lines(out, told, name, scores=scores)
+    return Panel(out, told, name, scores=scores, threshold=detector.threshold, sample_rate=source.sample_rate)
+
+
+def _terms(policy: Policy, detector: Detector) -> str:
+    """What makes an alarm, for the heading."""
+    manifest = detector.bundle.manifest
+    hop = policy.hop or manifest.audio.hop / manifest.audio.sample_rate
+    below = alarm_threshold(policy, manifest, detector.threshold)
+    windows = "each window" if policy.alarm_after == 1 else f"{policy.alarm_after} windows in a row"
+    return f"alarm at {windows} below {below:+.2f}, one every {hop:g} s"
+
+
+def _ears(source: AudioSource) -> str:
+    """What is listened to, for the heading."""
+    name = (
+        source.name if isinstance(source, Microphone) else "a recording" if isinstance(source, FileSource) else "standard input"
+    )
+    return f"{name} at {source.sample_rate} Hz, {source.channels} channel{'' if source.channels == 1 else 's'}"
+
+
+def _recorder(folder: Path, source: AudioSource, seconds: float, megabytes: float, view: View) -> Recorder:
+    try:
+        return Recorder(folder, source.sample_rate, seconds=seconds, limit=round(megabytes * 1e6), tell=view.note)
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be used for recordings: {error.strerror}. Choose another folder.") from error
