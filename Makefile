@@ -10,8 +10,12 @@ CORPUS ?= runs/corpus
 TEACHER ?= runs/teacher/whisper-base-encoder/model.safetensors
 MODEL ?= runs/default
 TRAINED_ON ?= vivavoce train
+# More speech to learn features from: what converters/training_data builds.
+SPEECH ?= runs/speech
+# How many decisions may flip by the scan's estimate; the gate then measures.
+BUDGET ?= flips=1.6%
 
-.PHONY: run test lint model figures clean
+.PHONY: run test lint model figures docs clean
 
 run: $(RUN)/.done
 	$(RUN)/bin/vivavoce scan --exit-zero examples/audio
@@ -26,16 +30,20 @@ lint: $(DEV)/.done
 
 # The embedded bundle, from its recipe: hours of training on a CPU, then export, INT8, calibration on dev and figures on eval.
 model: $(DEV)/.done
-	$(DEV)/bin/vivavoce distill default --corpus $(CORPUS) --teacher $(TEACHER) --out $(MODEL)
+	$(DEV)/bin/vivavoce distill default --corpus $(CORPUS) --speech $(SPEECH) --teacher $(TEACHER) --out $(MODEL)
 	rm -rf $(MODEL)/float $(MODEL)/int8 $(MODEL)/bundle
 	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name default --out $(MODEL)/float \
 		--licence "Apache-2.0 AND MIT (layers of OpenAI Whisper base)" --trained-on "$(TRAINED_ON)"
-	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --out $(MODEL)/int8
+	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --budget $(BUDGET) --limits benchmarks/limits.toml --out $(MODEL)/int8
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --out $(MODEL)/bundle
 
 # The figures of the README, measured on this machine.
 figures: $(DEV)/.done
 	$(DEV)/bin/python benchmarks/figures.py
+
+# The pages of docs/ as a site, in site/; a dead link is an error. The configuration is one that MkDocs reads too.
+docs: $(DEV)/.done
+	$(DEV)/bin/zensical build --strict
 
 $(RUN)/.done: pyproject.toml
 	$(PYTHON) -m venv $(RUN)

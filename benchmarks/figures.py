@@ -1,7 +1,8 @@
 """Writes the figures of README.md: what the embedded bundle measured on its corpora, and what it costs on this machine.
 
-python benchmarks/figures.py          measure and rewrite the part of README.md between the two markers
-python benchmarks/figures.py --check  fail where the error rates there are not those of the embedded bundle
+python benchmarks/figures.py           measure and rewrite the part of README.md between the two markers
+python benchmarks/figures.py --errors  rewrite only the size and the error rates in it, which the bundle itself tells
+python benchmarks/figures.py --check   fail where these are not those of the embedded bundle
 """
 
 from __future__ import annotations
@@ -19,11 +20,17 @@ ERRORS_END = "<!-- errors: end -->\n"
 
 
 def errors(bundle: Bundle) -> str:
-    """The table of the manifest's evaluations."""
+    """The bundle's size, and the table of the manifest's evaluations."""
+    manifest = bundle.manifest
+    (engine, *_) = manifest.engines
+    size = (bundle.path / engine.file).stat().st_size / 1e6
     rows = [
+        f"The embedded bundle is `{manifest.name}` {manifest.version}: "
+        f"{manifest.model.parameters / 1e6:.1f} million parameters, {size:.1f} MB as {engine.precision.upper()}.",
+        "",
         "| metric | corpus | value | interval | bona fide | spoof | engine |",
         "| --- | --- | ---: | --- | ---: | ---: | --- |",
-        *(row(evaluation) for evaluation in bundle.manifest.evaluations),
+        *(row(evaluation) for evaluation in manifest.evaluations),
     ]
     return "\n".join(rows) + "\n" + ERRORS_END
 
@@ -52,7 +59,8 @@ def main() -> int:
     table = errors(Bundle(default_bundle()))
     if "--check" in sys.argv:
         return 0 if inside.startswith(table) else 1
-    README.write_text(before + BEGIN + table + costs() + END + after, encoding="utf-8")
+    measured = inside.split(ERRORS_END)[1] if "--errors" in sys.argv else costs()
+    README.write_text(before + BEGIN + table + measured + END + after, encoding="utf-8")
     return 0
 
 
