@@ -325,3 +325,15 @@ def test_weights_beyond_half_precision_stay_as_they_are(float_model: Path) -> No
         halves.halve(model)
     kept = [tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
     assert kept == [name]
+
+
+def test_compensated_rounding_stands_rows_that_are_all_alike() -> None:
+    rng = np.random.default_rng(0)
+    rows = np.repeat(rng.standard_normal((1, 1024)), 300, axis=0).astype(np.float32)
+    weights = rng.standard_normal((1024, 4)).astype(np.float32)
+    step = scales(weights, 127)
+    errors = [
+        np.square(rows.astype(np.float64) @ (whole * step - weights)).sum()
+        for whole in (nearest(weights, 127), compensated(weights, rows, 127))
+    ]
+    assert errors[1] < errors[0] / 3

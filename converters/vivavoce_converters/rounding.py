@@ -48,7 +48,9 @@ def compensated(weights: Matrix, rows: Matrix, limit: int) -> NDArray[np.int8]:
 
 def _factor(rows: Matrix) -> NDArray[np.float32]:
     """The upper Cholesky factor of the inverse of the damped second moment of the inputs."""
-    moment = (rows.T @ rows).astype(np.float64)
+    # Of rows that are nearly alike float32 loses more in the smallest eigenvalues than the damping adds.
+    wide = rows.astype(np.float64)
+    moment = wide.T @ wide
     size = len(moment)
     moment[np.diag_indices(size)] += DAMPING * np.trace(moment) / size + 1e-12
     lower: NDArray[Any] = cholesky(moment, lower=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .audio import Samples
 from .bundle import Bundle, Carry, EngineFile
 from .errors import BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError, needs_extra
+from .exact import require_exact
 from .providers import available, require_provider, session
 
 if TYPE_CHECKING:
@@ -76,6 +77,8 @@ class OnnxEngine:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A file that asks for weights gets what was checked, or nothing: no folder can lie beneath the null device.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+        if file.target == "x86-vnni" and device == "cpu":
+            require_exact(options)
         if file.carry and session_options is None:
             options.log_severity_level = 3  # It would warn of each input that has a default.
         if shape is not None:

@@ -1,0 +1,63 @@
+"""INT8 products are exact on every processor, also where its own instructions saturate."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from vivavoce.bundle import EngineFile
+from vivavoce.engine import OnnxEngine
+from vivavoce.exact import LARGEST, PAIRS, saturates
+
+INPUTS, OUTPUTS = 64, 32
+
+
+def network() -> bytes:
+    """score = the sum of 64 times the samples, each of them and each weight the largest byte there is; in Q/DQ form."""
+    step = numpy_helper.from_array(np.float32(1 / LARGEST[0]), "step")
+    constants = [
+        step,
+        numpy_helper.from_array(np.uint8(0), "zero"),
+        numpy_helper.from_array(np.full((INPUTS, OUTPUTS), LARGEST[1], np.int8), "bytes"),
+        numpy_helper.from_array(np.full(OUTPUTS, 1 / LARGEST[1], np.float32), "steps"),
+        numpy_helper.from_array(np.zeros(OUTPUTS, np.int8), "zeros"),
+    ]
+    nodes = [
+        helper.make_node("QuantizeLinear", ["samples", "step", "zero"], ["int8"]),
+        helper.make_node("DequantizeLinear", ["int8", "step", "zero"], ["float"]),
+        helper.make_node("DequantizeLinear", ["bytes", "steps", "zeros"], ["weights"], axis=1),
+        helper.make_node("MatMul", ["float", "weights"], ["product"]),
+        helper.make_node("ReduceMean", ["product"], ["score"], axes=[1], keepdims=0),
+    ]
+    samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["batch", INPUTS])
+    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"])
+    graph = helper.make_graph(nodes, "largest", [samples], [score], constants)
+    return bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString())
+
+
+@pytest.mark.parametrize("own_options", [False, True])
+def test_an_engine_for_vnni_is_exact_on_any_processor(own_options: bool) -> None:
+    file = EngineFile(kind="onnx", precision="int8", target="x86-vnni", file="int8.onnx", sha256="0" * 64)
+    options = onnxruntime.SessionOptions() if own_options else None
+    engine = OnnxEngine(network(), file, session_options=options)
+    np.testing.assert_allclose(engine.score(np.ones((3, INPUTS), np.float32)), INPUTS, rtol=1e-5)
+
+
+def test_saturation_is_told_by_what_the_processor_gives() -> None:
+    session = onnxruntime.InferenceSession(network(), providers=["CPUExecutionProvider"])
+    (score,) = session.run(None, {"samples": np.ones((3, INPUTS), np.float32)})
+    assert saturates() == bool(np.any(score < 0.9 * INPUTS))
+
+
+def test_the_probe_adds_the_largest_pairs() -> None:
+    model = onnx.load_from_string((files("vivavoce") / "pairs.onnx").read_bytes())
+    weights, product = model.graph.node
+    assert (weights.op_type, product.op_type) == ("ConstantOfShape", "MatMulInteger")
+    assert numpy_helper.to_array(weights.attribute[0].t).tolist() == [LARGEST[1]]
+    assert numpy_helper.to_array(model.graph.initializer[0])[0] == PAIRS
+    assert 2 * LARGEST[0] * LARGEST[1] > np.iinfo(np.int16).max
