@@ -15,11 +15,11 @@ from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.metrics import eer, eer_threshold, error_rates, min_dcf
 
 TRIALS = [
-    Trial("b1", Path(), "bonafide", codec="opus", source="calls", duration=0.5),
-    Trial("b2", Path(), "bonafide", codec="none", source="books", duration=2.0),
-    Trial("b3", Path(), "bonafide", codec="none", source="books", duration=3.99),
-    Trial("s1", Path(), "spoof", system="A01", codec="opus", duration=9.0),
-    Trial("s2", Path(), "spoof", system="A02", codec="none", duration=1.0),
+    Trial("b1", Path(), "bonafide", codec="opus", source="calls", duration=0.5, snr=0.0),
+    Trial("b2", Path(), "bonafide", codec="none", source="books", duration=2.0, snr=20.0),
+    Trial("b3", Path(), "bonafide", codec="none", source="books", duration=3.99, snr=19.9),
+    Trial("s1", Path(), "spoof", system="A01", system_type="vc", codec="opus", duration=9.0, snr=55.0),
+    Trial("s2", Path(), "spoof", system="A02", system_type="vc", codec="none", duration=1.0, snr=-3.0),
     Trial("s3", Path(), "spoof", system="A02", codec="none"),
 ]
 SCORES = [0.0, 2.0, 3.0, -1.0, 1.0, 4.0]
@@ -53,6 +53,22 @@ def test_durations_are_ranges_in_order() -> None:
         ("8 s and more", 0, 1),
         ("unknown", 0, 1),
     ]
+
+
+def test_noise_is_ranges_in_order() -> None:
+    parts = breakdown(TRIALS, SCORES, "snr")
+    assert [(part.name, part.bonafide, part.spoof) for part in parts] == [
+        ("under 20 dB", 2, 1),
+        ("20 to 30 dB", 1, 0),
+        ("50 dB and more", 0, 1),
+        ("unknown", 0, 1),
+    ]
+
+
+def test_systems_of_one_type_are_set_against_all_bona_fide_trials_together() -> None:
+    vc, unknown = breakdown(TRIALS, SCORES, "system_type", threshold=0.5)
+    assert vc == Slice("vc", bonafide=3, spoof=2, value=eer([0, 2, 3], [-1, 1]), fnr=1 / 3, fpr=0.5)
+    assert (unknown.name, unknown.spoof, unknown.fpr) == ("unknown", 1, 1.0)
 
 
 def test_the_threshold_is_that_of_the_whole_corpus() -> None:
@@ -95,9 +111,13 @@ def test_scores_that_do_not_match_the_trials_are_refused() -> None:
 
 
 def test_fields_that_are_not_there_are_refused_with_those_that_are() -> None:
-    with pytest.raises(ConfigurationError, match=r'No breakdown is by "key"\. Choose one of: system, vocoder, codec, '):
+    with pytest.raises(
+        ConfigurationError, match=r'No breakdown is by "key"\. Choose one of: system, system_type, vocoder, codec, '
+    ):
         breakdown(TRIALS, SCORES, "key")
-    with pytest.raises(ConfigurationError, match=r"tells no language .* Choose one of: system, codec, source, duration"):
+    with pytest.raises(
+        ConfigurationError, match=r"tells no language .* Choose one of: system, system_type, codec, source, duration, snr"
+    ):
         breakdown(TRIALS, SCORES, "language")
     with pytest.raises(ConfigurationError, match="tells no system"):
         breakdown([replace(trial, system=None) for trial in TRIALS], SCORES, "system")

@@ -126,15 +126,16 @@ def test_metadata_tells_what_a_list_has_no_column_for(tmp_path: Path) -> None:
         tmp_path,
         {
             "metadata.csv": [
-                "utterance,speaker,language,source,stored,kbps,duration_s",
-                "LA_T_1138215,,en,librispeech,flac,0,2.5",
-                "LA_T_1271820,tts_1,de,festival,ogg,24,4.0",
+                "utterance,speaker,language,source,stored,kbps,duration_s,system_type",
+                "LA_T_1138215,,en,librispeech,flac,0,2.5,-",
+                "LA_T_1271820,tts_1,de,festival,ogg,24,4.0,tts_concat",
             ]
         },
     )
     bonafide, spoof = read_corpus(tmp_path)
     assert (bonafide.speaker, bonafide.codec, bonafide.duration) == (None, "flac", 2.5)
     assert (spoof.speaker, spoof.codec, spoof.language, spoof.source) == ("tts_1", "ogg24", "de", "festival")
+    assert (bonafide.system_type, spoof.system_type) == (None, "tts_concat")
     write_lists(tmp_path, {"metadata.csv": ["utterance,speaker", "LA_T_1138215,x"]})
     with pytest.raises(CorpusError, match=r"metadata\.csv has no column duration_s, kbps"):
         read_corpus(tmp_path)

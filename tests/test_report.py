@@ -53,13 +53,13 @@ def scored(system: str = "S") -> tuple[list[Trial], list[Scored]]:
     for number in range(210):
         genuine = number < 90
         name = f"t{number}"
-        made = None if genuine else f"{system}{number % 3}"
+        made, kind = (None, None) if genuine else (f"{system}{number % 3}", ("vc", "tts", "tts")[number % 3])
         codec = ("flac", "opus")[number % 2] if number > 2 else "rare"
-        trials.append(
-            Trial(name, Path(f"{name}.wav"), "bonafide" if genuine else "spoof", f"p{number % 30}", made, codec=codec)
-        )
+        key = "bonafide" if genuine else "spoof"
+        trials.append(Trial(name, Path(f"{name}.wav"), key, f"p{number % 30}", made, codec=codec, system_type=kind))
         reason = "no speech" if number % 10 == 0 else None
-        scores.append(Scored(name, float(rng.normal(1 if genuine else -1)), reason, 1.5 + number % 5, 1.0))
+        snr = None if number % 10 == 0 else 15.0 + number % 20
+        scores.append(Scored(name, float(rng.normal(1 if genuine else -1)), reason, 1.5 + number % 5, 1.0, snr))
     return trials, scores
 
 
@@ -116,8 +116,8 @@ def test_the_decisions_are_those_of_the_detector_and_add_up(report: Report) -> N
 
 def test_the_parts_add_up_to_the_corpus(report: Report) -> None:
     fields = Counter(part.by for part in report.parts)
-    assert fields == {"system": 3, "codec": 3, "duration": 3}
-    for field in ("codec", "duration"):
+    assert fields == {"system": 3, "system_type": 2, "codec": 3, "duration": 3, "snr": 4}
+    for field in ("codec", "duration", "snr"):
         parts = [part for part in report.parts if part.by == field]
         assert sum(part.bonafide for part in parts) == 90
         assert sum(part.spoof for part in parts) == 120
@@ -126,6 +126,9 @@ def test_the_parts_add_up_to_the_corpus(report: Report) -> None:
         if part.by == "system":
             assert (part.bonafide, part.spoof, part.fnr) == (90, 40, None)
             assert part.undecided == 4
+        if part.by == "system_type":
+            assert (part.bonafide, part.spoof, part.fnr) == (90, {"vc": 40, "tts": 80}[part.name], None)
+    assert next(part.undecided for part in report.parts if (part.by, part.name) == ("snr", "unknown")) == 21
     rare = next(part for part in report.parts if "fewer than 5" in part.name)
     assert (rare.bonafide, rare.spoof, rare.eer, rare.fpr) == (3, 0, None, None)
 
@@ -201,8 +204,8 @@ def test_the_page_is_whole_and_alone(report: Report, bundle: Path) -> None:
     assert not found.tags["script"] + found.tags["link"] + found.tags["img"] + found.tags["iframe"]
     assert "default-src 'none'" in text
     assert not re.search(r"#0000\w\w\b", text)
-    assert found.tags["svg"] == found.tags["figure"] == 3 + 3
-    assert text.count("<desc id=") == 6
+    assert found.tags["svg"] == found.tags["figure"] == 3 + 5
+    assert text.count("<desc id=") == 8
     assert "prefers-color-scheme:dark" in text
 
 

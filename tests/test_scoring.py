@@ -18,8 +18,10 @@ from bundles import WINDOW, make_bundle, raw_score
 from loudness_corpus import RATE, make_corpus
 
 from vivavoce import ConfigurationError, Detector
+from vivavoce.audio import load
 from vivavoce_calibration.corpora import CorpusError, Trial, read_corpus
 from vivavoce_calibration.scoring import Scored, Scorer, score_corpus, write_scores
+from vivavoce_calibration.snr import estimated_snr
 
 EXAMPLES = Path(__file__).parent.parent / "examples" / "audio"
 
@@ -38,8 +40,9 @@ def test_a_trial_that_the_detector_decides_has_its_score(bundle: Path) -> None:
     clip = EXAMPLES / "human_june_fr.flac"
     result = Detector(bundle).detect(clip)
     (scored,) = score_corpus([Trial("june", clip, "bonafide")], Scorer(bundle))
-    assert scored == Scored("june", result.score or 0.0, None, result.duration, result.speech)
+    assert scored == Scored("june", result.score or 0.0, None, result.duration, result.speech, estimated_snr(load(clip, RATE)))
     assert result.score is not None
+    assert scored.snr is not None
 
 
 @pytest.mark.parametrize(("seconds", "starts"), [(0.3, [0]), (1.0, [0]), (1.2, [0, 0.2]), (2.75, [0, 0.5, 1, 1.5, 1.75])])

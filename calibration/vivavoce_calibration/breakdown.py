@@ -1,4 +1,4 @@
-"""Error rates of a countermeasure on the parts of a corpus: by attack, codec, source, language, duration.
+"""Error rates of a countermeasure on the parts of a corpus: by attack, codec, source, language, duration, noise.
 
 One rate for a whole corpus hides the attack that always passes and the telephone line on which nobody is believed.
 """
@@ -75,17 +75,21 @@ def breakdown(
     return parts
 
 
-OF_ATTACKS = ("system", "vocoder")
-OF_TRIALS = ("codec", "transmission", "source", "language", "speaker", "subset", "duration")
-DURATIONS = {"under 1 s": 1.0, "1 to 2 s": 2.0, "2 to 4 s": 4.0, "4 to 8 s": 8.0, "8 s and more": np.inf}
+OF_ATTACKS = ("system", "system_type", "vocoder")
+OF_TRIALS = ("codec", "transmission", "source", "language", "speaker", "subset", "duration", "snr")
+RANGES = {
+    "duration": {"under 1 s": 1.0, "1 to 2 s": 2.0, "2 to 4 s": 4.0, "4 to 8 s": 8.0, "8 s and more": np.inf},
+    "snr": {"under 20 dB": 20.0, "20 to 30 dB": 30.0, "30 to 40 dB": 40.0, "40 to 50 dB": 50.0, "50 dB and more": np.inf},
+}
 
 
 def slices(trials: Sequence[Trial], by: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """The parts of a corpus by a field of its trials: each part's name, and which trials it has as an array (trials,).
 
-    By "system" or "vocoder", which only spoofs have, a part is the spoofs of one against all bona fide trials. By
-    "codec", "transmission", "source", "language", "speaker" or "subset" it is the trials of both classes that share
-    the value, by "duration" those within a range of seconds. Trials whose field is None are the part "unknown".
+    By "system", "system_type" or "vocoder", which only spoofs have, a part is the spoofs of one against all bona fide
+    trials. By "codec", "transmission", "source", "language", "speaker" or "subset" it is the trials of both classes that
+    share the value, by "duration" or "snr" those within a range of seconds or dB. Trials whose field is None are the part
+    "unknown".
 
     Raises ConfigurationError when there is no such field, or no trial has it.
     """
@@ -95,9 +99,9 @@ def slices(trials: Sequence[Trial], by: str) -> Iterator[tuple[str, NDArray[np.b
     everywhere = _genuine(trials) if by in OF_ATTACKS else np.zeros(len(trials), dtype=bool)
     found: list[str] = [name for name in np.unique(names[~everywhere]).tolist() if name != UNKNOWN]
     if not found:
-        known = [field for field in OF_ATTACKS + OF_TRIALS if any(getattr(trial, field) for trial in trials)]
+        known = [field for field in OF_ATTACKS + OF_TRIALS if any(getattr(trial, field) is not None for trial in trials)]
         raise ConfigurationError(f"The corpus tells no {by} of its trials. Choose one of: {', '.join(known)}.")
-    for name in (*sorted(found, key=lambda name: DURATIONS.get(name, 0.0)), UNKNOWN):
+    for name in (*sorted(found, key=lambda name: RANGES.get(by, {}).get(name, 0.0)), UNKNOWN):
         part = (names == name) & ~everywhere
         if part.any():
             yield name, part | everywhere
@@ -108,8 +112,8 @@ UNKNOWN = "unknown"
 
 def _part(trial: Trial, by: str) -> str:
     value = getattr(trial, by)
-    if by == "duration" and value is not None:
-        return next(name for name, end in DURATIONS.items() if value < end)
+    if by in RANGES and value is not None:
+        return next(name for name, end in RANGES[by].items() if value < end)
     return UNKNOWN if value is None else str(value)
 
 

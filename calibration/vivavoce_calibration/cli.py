@@ -59,7 +59,7 @@ def evaluate_command(
     ray: OnRay = False,
     json: Annotated[bool, typer.Option("--json", help="The report as JSON, instead of tables.")] = False,
 ) -> int:
-    """Score a corpus and report error rates, by system, codec, source, duration and language. Resumable."""
+    """Score a corpus and report error rates, by system, codec, source, duration, noise and language. Resumable."""
     with needs_extra(EXTRA):
         from .corpora import read_corpus
         from .evaluation import Measured, evaluate

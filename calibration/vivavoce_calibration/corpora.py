@@ -56,6 +56,10 @@ class Trial:
     subset: str | None = None
     duration: float | None = None
     """Seconds."""
+    system_type: str | None = None
+    """The kind of system that made a spoof, such as "vc"; None for bona fide speech."""
+    snr: float | None = None
+    """An estimate in dB; see `estimated_snr`."""
 
 
 def read_corpus(
@@ -285,6 +289,7 @@ def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
                 source=row["source"] or None,
                 language=row["language"] or None,
                 duration=float(row["duration_s"]) if row["duration_s"] else None,
+                system_type=_known(row.get("system_type", "")),
             )
         yield trial
 

@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 LEVEL = 0.95
-FIELDS = ("system", "vocoder", "source", "codec", "transmission", "duration", "language")
+FIELDS = ("system", "system_type", "vocoder", "source", "codec", "transmission", "duration", "snr", "language")
 RARE = 5
 """Trials below which a part is told together with others."""
 WORST = 10
@@ -85,7 +85,8 @@ class Decisions(_Frozen):
 class Part(_Frozen):
     """One part of the corpus. `eer` needs five trials of each class; a class without trials has no rate.
 
-    By "system" or "vocoder" a part is the spoofs of one against all bona fide trials, and has no `fnr` of its own.
+    By "system", "system_type" or "vocoder" a part is the spoofs of one against all bona fide trials, and has no `fnr` of its
+    own.
     """
 
     by: str
@@ -204,8 +205,8 @@ def evaluate(
 
 
 def timed(trials: Sequence[Trial], scores: Sequence[Scored]) -> list[Trial]:
-    """The trials with the durations that were found when they were scored; few corpora tell them."""
-    return [replace(trial, duration=one.duration) for trial, one in zip(trials, scores, strict=True)]
+    """The trials with the durations and noise that were found when they were scored; few corpora tell them."""
+    return [replace(trial, duration=one.duration, snr=one.snr) for trial, one in zip(trials, scores, strict=True)]
 
 
 def measure(
@@ -287,7 +288,8 @@ def _parts(
 def parts(trials: Sequence[Trial], fields: Sequence[str]) -> Iterator[tuple[str, str, NDArray[np.bool_]]]:
     """The parts of a corpus by those of the fields that it tells: field, name, and which trials, as an array (trials,).
 
-    By "system" or "vocoder" a part is spoofs alone. By any other field, the parts of fewer than `RARE` trials are one.
+    By "system", "system_type" or "vocoder" a part is spoofs alone. By any other field, the parts of fewer than `RARE` trials
+    are one.
     """
     genuine = np.array([trial.key == "bonafide" for trial in trials])
     for field in fields:

@@ -15,7 +15,7 @@ from vivavoce.bundle import Calibration
 from . import plots
 from .evaluation import Decisions, Measured, Part, Report, Worst
 from .llr import raw
-from .wording import figure, share
+from .wording import figure, share, spelled
 
 __all__ = ["page"]
 
@@ -31,7 +31,7 @@ def page(report: Report, measured: Measured, calibration: Calibration | None) ->
         _summary(report),
         _section("Figures", _figures(report), _decisions(report.decisions), _operating_points(report)),
         _section("Scores", _score_plots(report, measured, calibration)),
-        _plots(_parts(by, list(parts)) for by, parts in groupby(report.parts, key=lambda part: part.by)),
+        _plots(_parts(spelled(by), list(parts)) for by, parts in groupby(report.parts, key=lambda part: part.by)),
         _section("Worst trials", _worst(report.worst)),
         _section("How this was measured", _method(report), _environment(report)),
     ]

@@ -33,6 +33,7 @@ from vivavoce.machine import versions
 
 from .corpora import CorpusError, Trial
 from .files import replacing
+from .snr import estimated_snr
 
 __all__ = ["Scored", "Scorer", "score_corpus", "write_scores"]
 
@@ -52,6 +53,8 @@ class Scored:
     """Why the detector leaves the trial undecided; None where it decides."""
     duration: float
     speech: float
+    snr: float | None = None
+    """As `estimated_snr` has it; None also in journals from before it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +146,10 @@ def _score(detector: Detector, trial: Trial) -> Scored | _Failure:
     try:
         result = detector.detect(trial.audio)
         score = _forced(detector, trial.audio) if result.score is None else result.score
+        snr = estimated_snr(load(trial.audio, detector.bundle.manifest.audio.sample_rate))
     except AudioError as error:
         return _Failure(trial.id, str(error))
-    return Scored(trial.id, score, result.reason, result.duration, result.speech)
+    return Scored(trial.id, score, result.reason, result.duration, result.speech, snr)
 
 
 def _forced(detector: Detector, audio: Path) -> float:

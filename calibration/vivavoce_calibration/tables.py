@@ -10,7 +10,7 @@ from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Regression
 from vivavoce.commands.terminal import grid, table
 
 from .evaluation import Part, Report
-from .wording import figure, share
+from .wording import figure, share, spelled
 
 __all__ = ["calibration_tables", "evaluation_tables", "regression_tables"]
 
@@ -96,4 +96,4 @@ def _parts(by: str, parts: Iterable[Part]) -> Table:
         (part.name, f"{part.bonafide}", f"{part.spoof}", share(part.eer), share(part.fnr), share(part.fpr), f"{part.undecided}")
         for part in parts
     ]
-    return table((by, "bona fide", "spoof", "EER", "bona fide rejected", "spoofs accepted", "undecided"), rows)
+    return table((spelled(by), "bona fide", "spoof", "EER", "bona fide rejected", "spoofs accepted", "undecided"), rows)

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from vivavoce.bundle import Rate
 
-__all__ = ["figure", "share"]
+__all__ = ["figure", "share", "spelled"]
+
+
+def spelled(field: str) -> str:
+    """The name of a field of a trial as people read it."""
+    return "SNR" if field == "snr" else field.replace("_", " ")
 
 
 def figure(metric: str, value: float) -> str:
