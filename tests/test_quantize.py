@@ -19,6 +19,7 @@ from onnx import numpy_helper
 from vivavoce.errors import ConfigurationError
 from vivavoce_converters import halves
 from vivavoce_converters import products as products_module
+from vivavoce_converters import quantize as quantize_module
 from vivavoce_converters.distill import build_student
 from vivavoce_converters.export import export_onnx
 from vivavoce_converters.graphs import Graph
@@ -337,3 +338,18 @@ def test_compensated_rounding_stands_rows_that_are_all_alike() -> None:
         for whole in (nearest(weights, 127), compensated(weights, rows, 127))
     ]
     assert errors[1] < errors[0] / 3
+
+
+def test_float_groups_with_weights_of_8_bits_round_nothing_else(
+    float_model: Path, small_is_large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize_module, "LEAST", 16)
+    quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
+    made = quantizer.build((), compact=True)
+    stored = [tensor for tensor in made.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
+    assert len(stored) == len(quantizer.products)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    literal = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    expected = [literal.run(["score"], {"samples": batch})[0][0] for batch in windows(5, 3)]
+    np.testing.assert_allclose(scores(made, windows(5, 3)), expected, atol=2e-4)
