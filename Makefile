@@ -15,7 +15,7 @@ SPEECH ?= runs/speech
 # How many decisions may flip by the scan's estimate; the gate then measures.
 BUDGET ?= flips=1.6%
 
-.PHONY: run test lint model figures docs clean
+.PHONY: run test lint model card figures docs clean
 
 run: $(RUN)/.done
 	$(RUN)/bin/vivavoce scan --exit-zero examples/audio
@@ -36,6 +36,10 @@ model: $(DEV)/.done
 		--licence "Apache-2.0 AND MIT (layers of OpenAI Whisper base)" --trained-on "$(TRAINED_ON)"
 	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --budget $(BUDGET) --limits benchmarks/limits.toml --out $(MODEL)/int8
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --out $(MODEL)/bundle
+
+# The model card's figures, of the bundle that `make model` made; then `python benchmarks/embed.py` embeds it with the card.
+card: $(DEV)/.done
+	$(DEV)/bin/python benchmarks/card.py $(CORPUS) --bundle $(MODEL)/bundle --name vivavoce
 
 # The figures of the README, measured on this machine.
 figures: $(DEV)/.done

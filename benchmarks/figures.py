@@ -12,6 +12,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from markers import between, rewrite
+
 from vivavoce.bundle import Bundle, Evaluation, default_bundle
 
 README = Path(__file__).parent.parent / "README.md"
@@ -53,14 +55,12 @@ def costs() -> str:
 
 
 def main() -> int:
-    text = README.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    inside, after = rest.split(END)
+    inside = between(README, BEGIN, END)
     table = errors(Bundle(default_bundle()))
     if "--check" in sys.argv:
         return 0 if inside.startswith(table) else 1
     measured = inside.split(ERRORS_END)[1] if "--errors" in sys.argv else costs()
-    README.write_text(before + BEGIN + table + measured + END + after, encoding="utf-8")
+    rewrite(README, BEGIN, END, table + measured)
     return 0
 
 

@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import soxr
+from markers import rewrite
 from numpy.random import default_rng
 
 from vivavoce import Detector, Result
@@ -263,14 +264,6 @@ class Bound(NamedTuple):
         """The bound as the tests' table has it."""
         found = ", ".join(f"{shift:.2f} and {flips:.2f}" for shift, flips in self.measured)
         return f'    "{name}": ({self.shift:.1f}, {self.flips:.2f}),  # {found}{"; loose" if self.loose else ""}\n'
-
-
-def rewrite(path: Path, begin: str, end: str, text: str) -> None:
-    """Puts `text` between the two markers of a file."""
-    before, rest = path.read_text(encoding="utf-8").split(begin)
-    _, after = rest.split(end)
-    with replacing(path) as file:
-        file.write(before + begin + text + end + after)
 
 
 def told(measured: Iterable[tuple[str, list[Pair]]]) -> Iterator[tuple[str, list[Pair]]]:

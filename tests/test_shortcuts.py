@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import sys
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
@@ -12,7 +10,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import ROOT, SHARED
+import shortcuts
+from conftest import SHARED
 from numpy.typing import NDArray
 
 from vivavoce import Detector, Result
@@ -46,19 +45,6 @@ BOUNDS = {
     "accepted bona fide, any codec": (0.6, 0.10),  # 0.12 and 0.03, 0.48 and 0.00; loose
     # bounds: end
 }
-
-
-def _benchmark() -> Any:
-    specification = importlib.util.spec_from_file_location("shortcuts_benchmark", ROOT / "benchmarks" / "shortcuts.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # Where dataclasses look for the module of their annotations.
-    specification.loader.exec_module(module)
-    return module
-
-
-shortcuts = _benchmark()
 
 
 def measured(detect: Callable[[Any], Result], corpus: Path | None, every: int = 1) -> dict[str, list[Any]]:
