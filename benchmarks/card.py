@@ -52,8 +52,9 @@ counts with the score of its windows. The signal-to-noise ratio is estimated: th
 quietest tenth of the clip. A source with a slash is the human references on that project's demonstration page."""
 STREAMS = """Streams with the default policy, a window every {hop:g} s. False alarms: living speech, the clips of a source one
 after another, {hours}; beside them the share of windows below the threshold, for while a verdict of spoof stands nothing
-raises another alarm. Then the share of streams with an alarm, each of clips of one source or system until {long:g} s are
-full, and the median time until a spoofed one raises it."""
+raises another alarm (most windows of a stream have a past, which most of a clip's lack, so the share is not the FNR). Then
+the share of streams with an alarm, each of clips of one source or system until {long:g} s are full, and the median time until
+a spoofed one raises it."""
 
 
 class Measured(NamedTuple):
