@@ -132,6 +132,18 @@ def test_rewriting_without_int8_changes_no_score(float_model: Path, small_is_lar
     np.testing.assert_allclose(scores(made, windows(5, 3)), scores(float_model, windows(5, 3)), atol=2e-4)
 
 
+def test_what_reads_the_samples_becomes_a_product_in_float(float_model: Path, small_is_large: None) -> None:
+    quantizer = Quantizer(float_model, windows(4, 1), "x86-vnni")
+    stem = [group for group in quantizer.groups if "conv_layers" in group]
+    assert stem
+    assert not any("conv_layers.0" in group for group in stem)
+    made = quantizer.build().graph
+    values = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.initializer}
+    (first,) = [n for n in made.node if n.op_type == "MatMul" and "conv_layers.0" in n.name]
+    assert values[first.input[1]].shape == (10 + 1, SHAPE.conv_channels[0])
+    assert not any(n.op_type == "Conv" and "conv_layers" in n.name for n in made.node)
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     taps=st.integers(1, 4),
@@ -140,9 +152,10 @@ def test_rewriting_without_int8_changes_no_score(float_model: Path, small_is_lar
     padding=st.tuples(st.integers(0, 2), st.integers(0, 2)),
     frames=st.integers(10, 16),
     bias=st.booleans(),
+    fewest=st.sampled_from([0, products_module.FEWEST]),
 )
 def test_an_unfolded_convolution_is_the_same(
-    taps: int, stride: int, dilation: int, padding: tuple[int, int], frames: int, bias: bool
+    taps: int, stride: int, dilation: int, padding: tuple[int, int], frames: int, bias: bool, fewest: int
 ) -> None:
     rng = np.random.default_rng(taps + 10 * stride + 100 * frames)
     constants = {"w": rng.standard_normal((5, 3, taps)), "b": rng.standard_normal(5)}
@@ -164,6 +177,7 @@ def test_an_unfolded_convolution_is_the_same(
     rewritten = Graph(changed)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(products_module, "SMALLEST", 1)
+        patch.setattr(products_module, "FEWEST", fewest)
         patch.setattr(products_module, "float_convolutions", lambda graph: [])
         unfold(rewritten)
     made = rewritten.finish()

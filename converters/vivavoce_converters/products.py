@@ -14,6 +14,8 @@ __all__ = ["Product", "float_convolutions", "products", "unfold"]
 
 SMALLEST = 192
 """Inputs and outputs that a convolution must have for INT8 to be faster: below, conversions cost what the product saves."""
+FEWEST = 16
+"""Inputs up to which a product takes the time of writing its outputs, in whatever precision."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def products(graph: Graph, *, convolutions: bool) -> list[Product]:
             continue
         if node.op_type == "Conv" and not convolutions:
             continue
-        if node.op_type == "MatMul" and graph.array(node.input[1]).ndim != 2:
+        if node.op_type == "MatMul" and (graph.array(node.input[1]).ndim != 2 or len(graph.array(node.input[1])) <= FEWEST):
             continue
         entry = _entry(graph, node.input[0])
         plain = node.op_type == "MatMul" and entry == node.input[0]
@@ -64,17 +66,17 @@ def unfold(graph: Graph) -> None:
     """Makes a MatMul of each large convolution, exactly: frames to the last axis, the taps beside one another, one product.
 
     ONNX Runtime computes a MatMul in INT8 from float to float; a Conv only where its output is INT8 too, which costs the
-    outliers of what follows their precision. And a layer norm over channels wants them last anyway.
+    outliers of what follows their precision. And a layer norm over channels wants them last anyway: so the convolution of few
+    taps that reads the samples becomes a MatMul too, which stays float.
     """
     kept = set(map(id, float_convolutions(graph)))
     for node in graph.nodes:
-        if node.op_type == "Conv" and id(node) not in kept and graph.is_constant(node.input[1]) and _is_large(graph, node):
-            _unfold(graph, node)
-
-
-def _is_large(graph: Graph, node: onnx.NodeProto) -> bool:
-    weight = graph.array(node.input[1])
-    return weight.ndim == 3 and weight.shape[0] >= SMALLEST and weight[0].size >= SMALLEST
+        if node.op_type == "Conv" and graph.is_constant(node.input[1]):
+            weight = graph.array(node.input[1])
+            wide = weight.ndim == 3 and weight.shape[0] >= SMALLEST and attribute(node, "group", 1) == 1
+            large = id(node) not in kept and weight[0].size >= SMALLEST
+            if wide and (large or (weight[0].size <= FEWEST and any(map(_swaps, graph.readers[node.output[0]])))):
+                _unfold(graph, node)
 
 
 def _unfold(graph: Graph, node: onnx.NodeProto) -> None:
@@ -89,9 +91,17 @@ def _unfold(graph: Graph, node: onnx.NodeProto) -> None:
     if taps > 1 or stride > 1:
         parts = [_tap(graph, node, value, tap, taps, stride, dilation) for tap in range(taps)]
         value = graph.add(node, "Concat", parts, f"{name}/taps", axis=2) if taps > 1 else parts[0]
-    matrix = graph.constant(f"{name}/matrix", weight.transpose(2, 1, 0).reshape(taps * inputs, outputs))
-    value = graph.add(node, "MatMul", [value, matrix], f"{name}/product", name)
-    if len(node.input) > 2:
+    matrix = weight.transpose(2, 1, 0).reshape(taps * inputs, outputs)
+    narrow = len(matrix) < FEWEST and len(node.input) > 2
+    if narrow:  # The bias as one more input, always 1, saves a pass over outputs that are many times what is read.
+        ones = [
+            graph.constant(f"{name}/more", np.array([0, 0, 0, 0, 0, 1])),
+            graph.constant(f"{name}/one", np.array(1, np.float32)),
+        ]
+        value = graph.add(node, "Pad", [value, *ones], f"{name}/with-one")
+        matrix = np.concatenate([matrix, graph.array(node.input[2])[None]])
+    value = graph.add(node, "MatMul", [value, graph.constant(f"{name}/matrix", matrix)], f"{name}/product", name)
+    if len(node.input) > 2 and not narrow:
         value = graph.add(node, "Add", [value, node.input[2]], f"{name}/biased")
     output = node.output[0]
     graph.remove(node)

@@ -16,6 +16,7 @@ from onnx.external_data_helper import uses_external_data
 
 from vivavoce.errors import ConfigurationError
 
+from .fast_fir import split_long_kernels
 from .graphs import Graph
 from .halves import LEAST
 from .products import Product, products, unfold
@@ -79,6 +80,7 @@ class Quantizer:
         graph = Graph(onnx.load(source))
         if not self.target.convolutions:
             unfold(graph)
+            split_long_kernels(graph)
             graph = Graph(graph.finish())
         self.products = products(graph, convolutions=self.target.convolutions)
         self._activations = self._observed(graph.model, windows)
