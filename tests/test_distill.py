@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,21 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     assert whole["step"] == parts["step"] == RECIPE.steps
     for name, tensor in whole["lesson"].items():
         assert torch.equal(tensor, parts["lesson"][name]), name
+
+
+def test_the_teachers_layers_and_a_discriminant_need_no_training(
+    teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path
+) -> None:
+    stage = Stage(name="fit", steps=1, learning_rate=1e-6, feature_weight=0, label_weight=1, train="back-end", discriminant=2)
+    shape = TeacherShape(kind="teacher", layers=1, positions=200, back_end="none")
+    recipe = RECIPE.model_copy(update={"student": shape, "teacher_layers": (1,), "stages": (stage,), "evaluate_every": 1})
+    named = [trial if trial.system else replace(trial, source=f"page {trial.id}") for trial in trials]
+    student, provenance = load_countermeasure(distill(recipe, teacher, named, named, tmp_path, device="cpu", workers=0))
+    assert provenance["dev_eer"] == 0.0
+    assert student.back_end is None
+    assert student.front_end.depth == 1
+    layer = student.front_end.encoder.layers[0].fc1.weight  # type: ignore[union-attr]
+    assert torch.equal(layer, teacher.encoder.layers[0].fc1.weight)
 
 
 def test_a_stage_of_the_back_end_leaves_the_front_end(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ class CarriedCountermeasure(Countermeasure):
     def fresh(self) -> dict[str, Tensor]:
         """The past of a beginning by its inputs' names."""
         past = self.streaming.fresh()
-        width = self.streaming.width * (self.back_end is not None) + (self.discriminant is not None)
+        width = self.streaming.width * (self.back_end is not None) + (self.discriminant.kinds if self.discriminant else 0)
         frames = torch.zeros(1, self.frames - self.streaming.config.chunk, width)
         # One frame stands for all that was not heard; zeros for each of them would be a tenth of a small model's file.
         layers = torch.stack(past.keys_values, dim=1)[:, :, :, -1:]

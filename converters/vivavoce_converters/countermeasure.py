@@ -56,7 +56,7 @@ class Countermeasure(nn.Module):
         self.discriminant = discriminant
 
     def read(self, states: Sequence[Tensor]) -> Tensor:
-        """What is kept of each frame, (batch, frames, n): what the back-end reads, then the discriminant's score."""
+        """What is kept of each frame, (batch, frames, n): what the back-end reads, then the discriminant's scores."""
         if self.back_end is None:
             return cast(Tensor, cast(Discriminant, self.discriminant)(states))
         features: Tensor = states[-1] if self.merge is None else self.merge(states)
@@ -64,12 +64,14 @@ class Countermeasure(nn.Module):
 
     def judge(self, frames: Tensor) -> Tensor:
         """(batch, 1) or (batch, 2) from what `read` gives."""
-        if self.back_end is None:
-            return frames.mean(dim=1)
         if self.discriminant is None:
-            return cast(Tensor, self.back_end(frames.transpose(1, 2)))
-        logits: Tensor = self.back_end(frames[:, :, :-1].transpose(1, 2))
-        return logits + frames[:, :, -1:].mean(dim=1)
+            return cast(Tensor, cast(nn.Module, self.back_end)(frames.transpose(1, 2)))
+        kinds = self.discriminant.kinds
+        decided = self.discriminant.decide(frames[:, :, -kinds:])
+        if self.back_end is None:
+            return decided
+        logits: Tensor = self.back_end(frames[:, :, :-kinds].transpose(1, 2))
+        return logits + decided
 
     def features(self, samples: Tensor) -> Tensor:
         """What is kept of each frame of `samples`, as `read` gives it."""
@@ -173,7 +175,12 @@ def _describe(model: Countermeasure) -> dict[str, Any]:
     if back_end is not None:
         head = asdict(back_end.config) | ({"kind": "aasist"} if isinstance(back_end, Aasist) else {})
     merge = asdict(model.merge.config) if model.merge else None
-    return {"front_end": encoder, "merge": merge, "back_end": head, "discriminant": model.discriminant is not None}
+    return {
+        "front_end": encoder,
+        "merge": merge,
+        "back_end": head,
+        "discriminant": model.discriminant.kinds if model.discriminant else 0,
+    }
 
 
 def _build(shape: Mapping[str, Any]) -> Countermeasure:
@@ -191,7 +198,8 @@ def _build(shape: Mapping[str, Any]) -> Countermeasure:
         back_end = Aasist(AasistConfig(width=head["width"], logits=head["logits"]))
     elif head:
         back_end = Nes2Net(Nes2NetConfig(**head | {"nest": tuple(head["nest"])}))
-    discriminant = Discriminant(front_end.depth + 1, front_end.width) if shape.get("discriminant") else None
+    kinds = int(shape.get("discriminant") or 0)
+    discriminant = Discriminant(front_end.depth + 1, front_end.width, kinds) if kinds else None
     return Countermeasure(front_end, back_end, Merge(MergeConfig(**merge)) if merge else None, discriminant)
 
 

@@ -3,11 +3,13 @@
 Every system and every source of bona fide speech differs from the others of its class in ways that have nothing to do with the
 class. Linear discriminant analysis with the scatter between those groups counted as scatter within the class (within-class
 covariance normalisation: Hatch et al., Interspeech 2006) turns away from such directions; a network trained by gradients on
-the same clips does not.
+the same clips does not. Converters, vocoders and synthesizers each differ from living speech in their own way; speech that is
+living must differ from all of them.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import cast
 
@@ -25,45 +27,68 @@ Floats = NDArray[np.float64]
 
 
 class Discriminant(nn.Module):
-    """A score for each frame from all of the encoder's states; the mean over the frames is the utterance's."""
+    """Scores of each frame from all of the encoder's states, one against each kind of spoof; `decide` gives the utterance's."""
 
-    def __init__(self, states: int, width: int) -> None:
+    def __init__(self, states: int, width: int, kinds: int = 1) -> None:
         super().__init__()
-        self.states, self.width = states, width
-        self.linear = nn.Linear(states * width, 1)
+        self.states, self.width, self.kinds = states, width, kinds
+        self.linear = nn.Linear(states * width, kinds)
         nn.init.zeros_(self.linear.weight)
         nn.init.zeros_(self.linear.bias)
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
-        """(batch, frames, 1) from states (batch, frames, width) each."""
+        """(batch, frames, kinds) from states (batch, frames, width) each."""
         return cast(Tensor, self.linear(torch.cat(list(states), dim=2)))
 
-    def set(self, weight: Floats, bias: float) -> None:
+    def decide(self, frames: Tensor) -> Tensor:
+        """(batch, 1) from what `forward` gives: the ratio to a mixture of the kinds, each as likely as the others."""
+        ratios = frames.mean(dim=1)
+        if self.kinds == 1:
+            return ratios
+        return math.log(self.kinds) - torch.logsumexp(-ratios, dim=1, keepdim=True)
+
+    def set(self, weights: Floats, biases: Floats) -> None:
+        """Takes weights (kinds, n) and biases (kinds,) as `fit_discriminant` gives them."""
         with torch.no_grad():
-            self.linear.weight.copy_(torch.from_numpy(weight)[None])
-            self.linear.bias.fill_(bias)
+            self.linear.weight.copy_(torch.from_numpy(weights))
+            self.linear.bias.copy_(torch.from_numpy(biases))
 
 
 def fit_discriminant(
-    pooled: Floats, bonafide: NDArray[np.bool_], groups: NDArray[np.str_], *, between: float = 1.0, shrinkage: float = 0.1
-) -> tuple[Floats, float]:
-    """Weight (n,) and bias of the score for utterances `pooled` (utterances, n), of the scale of a log-likelihood ratio.
+    pooled: Floats,
+    bonafide: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    kinds: NDArray[np.int64] | None = None,
+    *,
+    count: int = 1,
+    between: float = 1.0,
+    shrinkage: float = 0.1,
+) -> tuple[Floats, Floats]:
+    """Weights (count, n) and biases (count,) of the scores of utterances `pooled` (utterances, n), as log-likelihood ratios.
 
-    `groups` names the system or source of each. `between` weighs the scatter between the groups of a class, `shrinkage` is
-    added to every (standardised) direction's variance. A group counts by the square root of its size. Raises
-    ConfigurationError where a class has fewer than two groups.
+    `groups` names the system or source of each, `kinds` numbers the kind of each spoof. One within-class scatter serves all
+    kinds; a kind's direction is that from the centre of its groups to that of bona fide speech, or from all spoofs' where none
+    is of that kind. `between` weighs the scatter between the groups of a class, `shrinkage` is added to every (standardised)
+    direction's variance. A group counts by the square root of its size. Raises ConfigurationError where a class has fewer than
+    two groups.
     """
     mean, deviation = pooled.mean(0), pooled.std(0) + 1e-6
     scaled = (pooled - mean) / deviation
     within, centres, labels = _scatter(scaled, bonafide, groups)
     if min(labels.sum(), (~labels).sum()) < 2:
         raise ConfigurationError("A discriminant needs two systems and two sources of bona fide speech at least. Give more.")
-    spread = sum(np.cov(centres[labels == key].T, bias=True) for key in (True, False)) / 2
-    direction = centres[labels].mean(0) - centres[~labels].mean(0)
-    weight = np.linalg.solve(within + between * spread + shrinkage * np.eye(len(direction)), direction)
-    fitted = LogisticRegression(C=1e6, class_weight="balanced").fit((scaled @ weight)[:, None], bonafide)
-    weight = weight * fitted.coef_[0, 0] / deviation
-    return weight, float(fitted.intercept_[0] - mean @ weight)
+    spread = np.mean([np.cov(centres[labels == key].T, bias=True) for key in (True, False)], axis=0)
+    scatter = within + between * spread + shrinkage * np.eye(len(spread))
+    weights, biases = np.empty((count, len(spread))), np.empty(count)
+    for kind in range(count):
+        against = ~bonafide if kinds is None or not (~bonafide & (kinds == kind)).any() else ~bonafide & (kinds == kind)
+        theirs = np.isin(np.unique(groups), groups[against]) & ~labels
+        weight = np.linalg.solve(scatter, centres[labels].mean(0) - centres[theirs].mean(0))
+        chosen = bonafide | against
+        scale = LogisticRegression(C=1e6, class_weight="balanced").fit((scaled[chosen] @ weight)[:, None], bonafide[chosen])
+        weights[kind] = weight * scale.coef_[0, 0] / deviation
+        biases[kind] = scale.intercept_[0] - mean @ weights[kind]
+    return weights, biases
 
 
 def _scatter(scaled: Floats, bonafide: NDArray[np.bool_], groups: NDArray[np.str_]) -> tuple[Floats, Floats, NDArray[np.bool_]]:

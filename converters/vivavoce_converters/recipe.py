@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -40,13 +40,16 @@ class StudentShape(_Strict):
     back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
     nest: tuple[int, int] = (8, 8)
+    discriminant: ClassVar[bool] = False
 
 
 class TeacherShape(_Strict):
-    """The teacher's own stem and first layers, and a Nes2Net back-end of the teacher's width.
+    """The teacher's own stem and first layers, and a Nes2Net back-end of the teacher's width or a linear discriminant.
 
     `conv_channels` are those of a waveform stem beside the teacher's, none by default. `positions` is how many frames of 20 ms
-    the student can take at most. `merge` is what the back-end reads: the last state, or the scaled sum of all.
+    the student can take at most. `merge` is what the back-end reads: the last state, or the scaled sum of all. Without a
+    back-end ("none") a linear discriminant of all states gives the score. `spoof_kinds` lists types of systems that it tells
+    from bona fide speech apart from the others; a corpus that does not name the types of its systems has one kind.
     """
 
     kind: Literal["teacher"]
@@ -54,9 +57,15 @@ class TeacherShape(_Strict):
     layers: int = Field(gt=0)
     positions: int = Field(default=300, gt=0)
     merge: Literal["last", "scaled-sum"] = "scaled-sum"
-    back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
+    back_end: Literal["none", "nes2net", "nes2net-x"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
+    spoof_kinds: tuple[tuple[str, ...], ...] = ()
     nest: tuple[int, int] = (8, 8)
+
+    @property
+    def discriminant(self) -> bool:
+        """Whether a linear discriminant of the states scores."""
+        return self.back_end == "none"
 
 
 class StreamingShape(_Strict):
@@ -64,7 +73,7 @@ class StreamingShape(_Strict):
 
     A Nes2Net may stand beside it; its score is then added.
     `ffn` is how many feed-forward neurons of a layer are kept, `chunk` how many frames of 20 ms are computed at a time and
-    `chunks_back` how many chunks attention reaches into the past.
+    `chunks_back` how many chunks attention reaches into the past. `spoof_kinds` is as in `TeacherShape`.
     """
 
     kind: Literal["streaming"]
@@ -74,7 +83,9 @@ class StreamingShape(_Strict):
     chunks_back: int = Field(default=3, gt=0)
     back_end: Literal["none", "nes2net", "nes2net-x"] = "none"
     pooling: Literal["mean", "astp"] = "mean"
+    spoof_kinds: tuple[tuple[str, ...], ...] = ()
     nest: tuple[int, int] = (8, 8)
+    discriminant: ClassVar[bool] = True
 
 
 class Stage(_Strict):
@@ -128,8 +139,8 @@ class Recipe(_Strict):
         fitted = False
         for stage in self.stages:
             fitted |= bool(stage.discriminant and stage.score_weight)
-            if stage.discriminant and not isinstance(self.student, StreamingShape):
-                raise ValueError(f'only a student of kind "streaming" has a discriminant; leave it out of stage "{stage.name}"')
+            if stage.discriminant and not self.student.discriminant:
+                raise ValueError(f'this student has no discriminant; leave it out of stage "{stage.name}", or the back-end')
             if stage.score_weight and not fitted:
                 raise ValueError(f'stage "{stage.name}" weighs scores of a discriminant that is not fitted; set discriminant')
         return self

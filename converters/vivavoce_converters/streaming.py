@@ -103,6 +103,13 @@ class StreamingFrontEnd(nn.Module):
         moved = [tensor.to(samples.device).expand(batch, *tensor.shape[1:]) for tensor in (*past[:2], *past.keys_values)]
         return self.advance(samples, Past(moved[0], moved[1], tuple(moved[2:])))[0]
 
+    def repeated(self, samples: Tensor) -> list[Tensor]:
+        """The hidden states of windows that follow upon themselves, as runtimes take a signal to begin."""
+        chunk = self.config.chunk * FRAME
+        before = samples[:, -(self.config.layers * self.config.chunks_back + 1) * chunk :]
+        frames = before.shape[1] // chunk * self.config.chunk
+        return [state[:, frames:] for state in self.states(torch.cat([before, samples], dim=1))]
+
     def advance(self, samples: Tensor, past: Past) -> tuple[list[Tensor], Past]:
         """The hidden states of further samples, and the past of those that follow."""
         chunk = self.config.chunk * FRAME
