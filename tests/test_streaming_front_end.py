@@ -34,13 +34,14 @@ CHUNK = CONFIG.chunk * FRAME
 WINDOW = 64_000
 
 
-def model(*, back_end: bool = False) -> Countermeasure:
+def model(*, back_end: bool = False, kinds: int = 1) -> Countermeasure:
     torch.manual_seed(0)
     front_end = StreamingFrontEnd(CONFIG)
     for layer in front_end.layers:
         torch.nn.init.normal_(layer.distances)
-    discriminant = Discriminant(CONFIG.layers + 1, CONFIG.width)
-    discriminant.set(np.random.default_rng(0).normal(0, 0.3, (CONFIG.layers + 1) * CONFIG.width), 0.1)
+    discriminant = Discriminant(CONFIG.layers + 1, CONFIG.width, kinds)
+    weights = np.random.default_rng(0).normal(0, 0.3, (kinds, (CONFIG.layers + 1) * CONFIG.width))
+    discriminant.set(weights, np.full(kinds, 0.1))
     head = Nes2Net(Nes2NetConfig(width=CONFIG.width, nest=(2, 2))) if back_end else None
     return Countermeasure(front_end, head, None, discriminant).eval()
 
@@ -119,10 +120,11 @@ def test_heads_that_score_nothing_or_do_not_divide_are_refused() -> None:
         StreamingConfig(width=16, heads=3)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["discriminant", "nes2net"])
+@pytest.fixture(scope="module", params=[(False, 1), (False, 3), (True, 2)], ids=["discriminant", "of kinds", "nes2net"])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("carried")
-    save_countermeasure(model(back_end=request.param), folder / "student.safetensors")
+    back_end, kinds = request.param
+    save_countermeasure(model(back_end=back_end, kinds=kinds), folder / "student.safetensors")
     return convert(folder / "student.safetensors", folder / "bundle")
 
 
@@ -157,11 +159,31 @@ def test_a_windows_score_does_not_depend_on_which_others_were_asked_for(bundle: 
     assert some == pytest.approx({number: every[number] for number in ends}, abs=2e-4)
 
 
-def test_a_short_recording_is_tiled_and_starts_from_nothing(bundle: Bundle) -> None:
-    engine = Detector(bundle.path).engine
-    signal = voice(WINDOW // 2).numpy()
+def test_a_signal_is_taken_to_have_repeated_its_first_window_before_it_began(bundle: Bundle) -> None:
+    engine, signal = Detector(bundle.path).engine, voice(WINDOW + 3 * CHUNK).numpy()
+    twice = np.concatenate([signal[:WINDOW], signal])
+    for end in (WINDOW, WINDOW + 700, len(signal)):
+        first = Continuation(engine, WINDOW).score(end - WINDOW, end, lambda first, last: signal[first:last])
+        second = Continuation(engine, WINDOW).score(end, WINDOW + end, lambda first, last: twice[first:last])
+        assert first == pytest.approx(second, abs=2e-4)
+    alone = float(engine.score(signal[None, :WINDOW])[0])
+    assert abs(Continuation(engine, WINDOW).score(0, WINDOW, lambda first, last: signal[first:last]) - alone) > 1e-3
+
+
+def test_a_short_recording_is_tiled(bundle: Bundle) -> None:
+    engine, signal = Detector(bundle.path).engine, voice(WINDOW // 2).numpy()
+    tiled = np.resize(signal, WINDOW)
     score = Continuation(engine, WINDOW).score(0, len(signal), lambda first, last: signal[first:last])
-    assert score == pytest.approx(float(engine.score(np.resize(signal, (1, WINDOW)))[0]))
+    assert score == pytest.approx(Continuation(engine, WINDOW).score(0, WINDOW, lambda first, last: tiled[first:last]))
+
+
+def test_a_front_end_hears_windows_after_themselves_as_streams_do() -> None:
+    countermeasure = model()
+    front_end, samples = countermeasure.front_end, voice(20 * CHUNK)[None]
+    assert isinstance(front_end, StreamingFrontEnd)
+    past = front_end.advance(samples, front_end.advance(samples, front_end.fresh())[1])[0]
+    for repeated, continued in zip(front_end.repeated(samples), past, strict=True):
+        torch.testing.assert_close(repeated, continued, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("hop", [0.1, 0.3])

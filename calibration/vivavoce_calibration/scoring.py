@@ -27,6 +27,7 @@ import numpy as np
 from vivavoce import AudioError, ConfigurationError, Detector, VivavoceError
 from vivavoce.audio import load
 from vivavoce.bundle import MANIFEST, sha256
+from vivavoce.continuation import Continuation
 from vivavoce.errors import needs_extra
 from vivavoce.judge import Judge
 from vivavoce.machine import versions
@@ -161,8 +162,10 @@ def _forced(detector: Detector, audio: Path) -> float:
     judge = Judge(detector.engine, detector.bundle.manifest, detector.threshold)
     last = max(0, len(samples) - contract.window)
     starts = sorted({*range(0, last, contract.hop), last})
-    windows = (np.resize(samples[start : start + contract.window], contract.window) for start in starts)
-    return float(np.mean([judge.calibrated(float(detector.engine.score(window[None])[0])) for window in windows]))
+    continuation = Continuation(detector.engine, contract.window)
+    ends = [min(start + contract.window, len(samples)) for start in starts]
+    raw = [continuation.score(start, end, lambda a, b: samples[a:b]) for start, end in zip(starts, ends, strict=True)]
+    return float(np.mean([judge.calibrated(score) for score in raw]))
 
 
 # Many trials.

@@ -12,7 +12,7 @@ import typer
 from vivavoce.commands.terminal import BAD, GOOD, console, show, tell_error
 from vivavoce.errors import needs_extra
 
-__all__ = ["build_engine_command", "convert_command", "distill_command", "quantize_command"]
+__all__ = ["build_engine_command", "convert_command", "distill_command", "quantize_command", "refit_command"]
 
 EXTRA = "convert"
 
@@ -130,6 +130,29 @@ def quantize_command(
     show(console(), *regression_tables(made.manifest.regression), *calibration_tables(made.manifest))
     typer.echo(f"Next: vivavoce evaluate {out} CORPUS")
     return GOOD
+
+
+def refit_command(
+    bundle: Annotated[Path, typer.Argument(help="A bundle with a linear discriminant, such as the embedded one.")],
+    corpus: Annotated[Path, typer.Option(help="Labelled speech with the subset train.")],
+    out: Annotated[Path, typer.Option(help="The bundle to make: a new directory.")],
+    recipe: Annotated[
+        str, typer.Option(help="The recipe that the bundle's student was made by, a file or a name.")
+    ] = "default",
+    extra: Annotated[list[Path] | None, typer.Option("--also", help="A corpus of more; repeatable.")] = None,
+) -> None:
+    """Fit the discriminant of a finished bundle anew, to your own recordings too; the rest of the network stays."""
+    with needs_extra(EXTRA):
+        from vivavoce.bundle import Bundle
+        from vivavoce_calibration.corpora import read_corpus
+
+        from .recipe import load_recipe
+        from .refit import refit
+
+    trials = [trial for path in (corpus, *(extra or ())) for trial in read_corpus(path, subset="train")]
+    with _bars() as tell:
+        refit(Bundle(bundle), trials, out, load_recipe(recipe), advance=lambda done, total: tell("states", done, total))
+    typer.echo(f"{out}\nNext: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
 
 
 def build_engine_command(

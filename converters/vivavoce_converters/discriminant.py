@@ -16,7 +16,6 @@ from typing import cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 
 from vivavoce.errors import ConfigurationError
@@ -61,16 +60,16 @@ def fit_discriminant(
     kinds: NDArray[np.int64] | None = None,
     *,
     count: int = 1,
-    between: float = 1.0,
+    between: float = 0.5,
     shrinkage: float = 0.1,
 ) -> tuple[Floats, Floats]:
-    """Weights (count, n) and biases (count,) of the scores of utterances `pooled` (utterances, n), as log-likelihood ratios.
+    """Weights (count, n) and biases (count,) of the scores of utterances `pooled` (utterances, n).
 
-    `groups` names the system or source of each, `kinds` numbers the kind of each spoof. One within-class scatter serves all
-    kinds; a kind's direction is that from the centre of its groups to that of bona fide speech, or from all spoofs' where none
-    is of that kind. `between` weighs the scatter between the groups of a class, `shrinkage` is added to every (standardised)
-    direction's variance. A group counts by the square root of its size. Raises ConfigurationError where a class has fewer than
-    two groups.
+    A score is the log-likelihood ratio of two normal distributions that share their scatter. `groups` names the system or
+    source of each utterance, `kinds` numbers the kind of each spoof. A kind's centre is the mean of its groups' centres, or of
+    all spoofs' where none is of that kind. `between` weighs the scatter between the groups of a class, `shrinkage` is added to
+    every (standardised) direction's variance. A group counts by the square root of its size. Raises ConfigurationError where a
+    class has fewer than two groups.
     """
     mean, deviation = pooled.mean(0), pooled.std(0) + 1e-6
     scaled = (pooled - mean) / deviation
@@ -79,15 +78,14 @@ def fit_discriminant(
         raise ConfigurationError("A discriminant needs two systems and two sources of bona fide speech at least. Give more.")
     spread = np.mean([np.cov(centres[labels == key].T, bias=True) for key in (True, False)], axis=0)
     scatter = within + between * spread + shrinkage * np.eye(len(spread))
+    living = centres[labels].mean(0)
     weights, biases = np.empty((count, len(spread))), np.empty(count)
     for kind in range(count):
         against = ~bonafide if kinds is None or not (~bonafide & (kinds == kind)).any() else ~bonafide & (kinds == kind)
-        theirs = np.isin(np.unique(groups), groups[against]) & ~labels
-        weight = np.linalg.solve(scatter, centres[labels].mean(0) - centres[theirs].mean(0))
-        chosen = bonafide | against
-        scale = LogisticRegression(C=1e6, class_weight="balanced").fit((scaled[chosen] @ weight)[:, None], bonafide[chosen])
-        weights[kind] = weight * scale.coef_[0, 0] / deviation
-        biases[kind] = scale.intercept_[0] - mean @ weights[kind]
+        theirs = centres[np.isin(np.unique(groups), groups[against]) & ~labels].mean(0)
+        weight = np.linalg.solve(scatter, living - theirs)
+        weights[kind] = weight / deviation
+        biases[kind] = -weight @ (living + theirs) / 2 - mean @ weights[kind]
     return weights, biases
 
 

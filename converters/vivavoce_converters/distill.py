@@ -37,7 +37,7 @@ from .plots import plot_training
 from .recipe import Recipe, Stage, StreamingShape, StudentShape, TeacherShape
 from .streaming import DELAY, StreamingConfig, StreamingFrontEnd
 
-__all__ = ["build_student", "distill"]
+__all__ = ["build_student", "distill", "spoof_kind"]
 
 LOG_EVERY = 20
 Shape = StudentShape | TeacherShape | StreamingShape
@@ -253,7 +253,7 @@ class Run:
                 numbers += chosen
         trials = [batches.trials[number] for number in numbers]
         bonafide = np.array([trial.key == "bonafide" for trial in trials])
-        kinds = np.array([_kind(trial, self.recipe.student) for trial in trials])
+        kinds = np.array([spoof_kind(trial, self.recipe.student) for trial in trials])
         groups = np.array([group_name(trial) for trial in trials])
         return fit_discriminant(np.concatenate(pooled), bonafide, groups, kinds, count=self.detector.kinds)
 
@@ -278,7 +278,7 @@ class Run:
             return cast(FrontEnd, self.teacher).states(samples)
 
 
-def _kind(trial: Trial, shape: Shape) -> int:
+def spoof_kind(trial: Trial, shape: Shape) -> int:
     """Which of the shape's kinds of spoof a trial belongs to, -1 for none."""
     listed = () if isinstance(shape, StudentShape) else shape.spoof_kinds
     return next((number for number, types in enumerate(listed) if trial.system_type in types), -1)

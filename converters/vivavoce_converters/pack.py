@@ -37,7 +37,7 @@ def engine_file(
     file: str,
     files: Mapping[str, bytes],
     *,
-    precision: Literal["float32", "int8"],
+    precision: Literal["float32", "float16", "int8"],
     target: str,
     carry: Carry | None = None,
 ) -> EngineFile:

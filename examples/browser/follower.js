@@ -106,7 +106,7 @@ export class Follower {
       this.#clipped = true;
       return [];
     }
-    const score = await this.#score(end < window ? tiled(samples, window) : this.#before(end));
+    const score = await this.#score(end < window ? this.#after(tiled(samples, window)) : this.#before(end));
     this.#sum += speech * score;
     this.#weight += speech;
     return [{ start: start / rate, end: end / rate, score, speech: speech / rate }];
@@ -114,9 +114,20 @@ export class Follower {
 
   /** The window that ends there, and what an engine with a carry hears before it. */
   #before(end) {
-    const { chunk, context } = this.#carry;
-    const begin = Math.max(end % chunk, end - this.#contract.window - context);
-    return this.#samples.slice(begin - this.#first, end - this.#first);
+    const { window } = this.#contract;
+    const { context } = this.#carry;
+    const begin = end - window - context;
+    const samples = this.#samples.slice(Math.max(begin, 0) - this.#first, end - this.#first);
+    if (begin >= 0) return samples;
+    return joined(this.#after(this.#samples.slice(0, window)).slice(context + begin, context), samples);
+  }
+
+  /** A window after itself: before its beginning a signal is taken to have repeated its first window. */
+  #after(window) {
+    const { length } = window;
+    const { context } = this.#carry;
+    const begin = length - (context % length);
+    return Float32Array.from({ length: context + length }, (_, n) => window[(begin + n) % length]);
   }
 
   /** How many samples between two positions are speech. */

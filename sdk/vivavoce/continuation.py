@@ -2,7 +2,8 @@
 
 An engine with a `carry` takes the next chunks together with what it kept of those before, and gives the score of the window
 that ends with them. A frame's features depend on a bounded past, so an engine that starts in the middle of a signal hears that
-much before the window first; what a window scores then does not depend on which windows were asked for.
+much before the window first; what a window scores then does not depend on which windows were asked for. Before its beginning a
+signal is taken to have repeated its first window: windows with silence for a past would score differently from all others.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 from .audio import Samples
 from .engine import Engine, OnnxEngine, Past
 
-__all__ = ["Continuation"]
+__all__ = ["Continuation", "preceded"]
 
 PHASES = 8
 """States kept at most. Ends that are whole chunks apart share one."""
@@ -39,17 +40,28 @@ class Continuation:
     def score(self, start: int, end: int, cut: Cut) -> float:
         """The raw score of the window from `start` to `end`; `cut` gives the signal's samples between two positions.
 
-        What is shorter than a window is tiled, and starts from nothing.
+        What is shorter than a window is tiled.
         """
         carry, engine = self._engine.carry, self._engine
-        if carry is None or end - start < self._window or not isinstance(engine, OnnxEngine):
+        if carry is None or not isinstance(engine, OnnxEngine):
             return float(engine.score(np.resize(cut(start, end), self._window)[None])[0])
+        if end - start < self._window:
+            return engine.advance(preceded(np.resize(cut(start, end), self._window), self.reach), None)[0]
         phase = end % carry.chunk
         done, past = self._states.pop(phase, (0, None))
         if past is None or not end - self.reach <= done < end:
-            done, past = max(phase, end - self.reach), None
-        score, past = engine.advance(cut(done, end), past)
+            done, past = end - self.reach, None
+        samples = cut(max(done, 0), end)
+        if done < 0:
+            samples = np.concatenate([preceded(cut(0, self._window), self._window - done)[: -self._window], samples])
+        score, past = engine.advance(samples, past)
         self._states[phase] = end, past
         while len(self._states) > PHASES:
             self._states.popitem(last=False)
         return score
+
+
+def preceded(window: Samples, length: int) -> Samples:
+    """`length` samples that end with the window, which is repeated before itself."""
+    times = -(-length // len(window))
+    return np.tile(window, times)[-length:]
