@@ -76,3 +76,10 @@ def test_one_group_of_a_class_is_too_few() -> None:
     pooled, bonafide, groups, _ = utterances(0, {0: (2.0, 0.0)})
     with pytest.raises(ConfigurationError, match="two systems and two sources"):
         fit_discriminant(pooled, bonafide, np.where(bonafide, "one", groups))
+
+
+def test_a_channel_that_hardly_varies_gets_no_large_weight() -> None:
+    pooled, bonafide, groups, _ = utterances(0, {0: (2.0, 0.0)})
+    dead = 1e-7 * (np.random.default_rng(2).standard_normal(len(pooled)) + bonafide)
+    weights, _ = fit_discriminant(np.column_stack([pooled, dead]), bonafide, groups)
+    assert abs(weights[0, 3]) < abs(weights[0, 0])
