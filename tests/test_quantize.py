@@ -139,8 +139,10 @@ def test_what_reads_the_samples_becomes_a_product_in_float(float_model: Path, sm
     assert not any("conv_layers.0" in group for group in stem)
     made = quantizer.build().graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in made.initializer}
-    (first,) = [n for n in made.node if n.op_type == "MatMul" and "conv_layers.0" in n.name]
-    assert values[first.input[1]].shape == (10 + 1, SHAPE.conv_channels[0])
+    first, last = [n for n in made.node if n.op_type == "MatMul" and "conv_layers.0" in n.name]
+    assert values[first.input[1]].shape == (10 + 1, 10 + 1)
+    assert values[last.input[1]].shape == (10 + 2, SHAPE.conv_channels[0])
+    assert not any(n.op_type == "LayerNormalization" and "conv_layers.0" in n.name for n in made.node)
     assert not any(n.op_type == "Conv" and "conv_layers" in n.name for n in made.node)
 
 

@@ -52,6 +52,8 @@ def products(graph: Graph, *, convolutions: bool) -> list[Product]:
     for node in graph.nodes:
         if node.op_type not in ("MatMul", "Conv") or not graph.is_constant(node.input[1]) or id(node) in kept:
             continue
+        if graph.is_constant(node.input[0]):  # Computed once, as a model is loaded.
+            continue
         if node.op_type == "Conv" and not convolutions:
             continue
         if node.op_type == "MatMul" and (graph.array(node.input[1]).ndim != 2 or len(graph.array(node.input[1])) <= FEWEST):

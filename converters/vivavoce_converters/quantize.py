@@ -16,14 +16,15 @@ from onnx.external_data_helper import uses_external_data
 
 from vivavoce.errors import ConfigurationError
 
-from .fast_fir import split_long_kernels
 from .graphs import Graph
 from .halves import LEAST
+from .norms import fold_norms
 from .products import Product, products, unfold
 from .qdq_rules import require_rules
 from .ranges import METHODS, Activation, Scale, exposed, observe
 from .rounding import compensated, nearest, scales
 from .smoothing import Operand, choose, migrated
+from .spectral import transform_long_kernels
 
 __all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
 
@@ -80,7 +81,8 @@ class Quantizer:
         graph = Graph(onnx.load(source))
         if not self.target.convolutions:
             unfold(graph)
-            split_long_kernels(graph)
+            fold_norms(graph)
+            transform_long_kernels(graph)
             graph = Graph(graph.finish())
         self.products = products(graph, convolutions=self.target.convolutions)
         self._activations = self._observed(graph.model, windows)
