@@ -85,19 +85,46 @@ def test_every_target_follows_its_rules(float_model: Path, tmp_path: Path, targe
         zero = values[node.input[2]]
         assert zero.dtype == (np.int8 if TARGETS[target].signed else np.uint8)
         assert not TARGETS[target].symmetric or not zero.any()
-    weights = [
-        n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values and values[n.input[0]].ndim > 1
-    ]
-    assert weights
+    constants = [n for n in graph.node if n.op_type == "DequantizeLinear" and n.input[0] in values]
+    weights = [n for n in constants if values[n.input[0]].ndim > 1]
     for node in weights:
-        assert values[node.input[0]].dtype == np.int8
         assert not values[node.input[2]].any()
         assert values[node.input[1]].size > 1
-        assert np.abs(values[node.input[0]].astype(int)).max() == TARGETS[target].limit
+    integers = [n for n in graph.node if n.op_type == "MatMulInteger"]
+    assert bool(integers) == target.startswith("x86")
+    for name in [*(n.input[0] for n in weights), *(n.input[1] for n in integers)]:
+        assert values[name].dtype == np.int8
+        assert np.abs(values[name].astype(int)).max() == TARGETS[target].limit
     # Biases, and whatever adds, normalises or activates, see floats only.
-    dequantized = {output for node in graph.node if node.op_type == "DequantizeLinear" for output in node.output}
+    dequantized = {n.output[0] for n in graph.node if n.op_type == "DequantizeLinear" and n not in constants}
     assert {node.op_type for node in graph.node if dequantized & set(node.input)} <= {"MatMul", "Conv"}
     assert not broken_rules(onnx.load(path)) or target != "tensorrt"
+
+
+def test_onnx_runtime_makes_one_kernel_of_each_biased_product(float_model: Path, tmp_path: Path, small_is_large: None) -> None:
+    """Bytes in, biased floats out, and nothing else done by it: no other pass over what it gives."""
+    made = Quantizer(float_model, windows(4, 1), "x86-vnni").build()
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath, options.log_severity_level = str(tmp_path / "optimized.onnx"), 3
+    onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    nodes = onnx.load(tmp_path / "optimized.onnx").graph.node
+    assert not any(node.op_type in ("MatMulInteger", "BiasGelu", "QLinearMatMul") for node in nodes)
+    fused = [node for node in nodes if node.op_type == "MatMulIntegerToFloat"]
+    assert sum(len(node.input) == 7 and node.input[6] != "" for node in fused) == sum(
+        node.op_type == "MatMulInteger" for node in made.graph.node
+    )
+
+
+def test_biases_inside_products_change_no_score(
+    float_model: Path, small_is_large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same bytes as Q/DQ nodes and a sum give."""
+    quantizer = Quantizer(float_model, windows(4, 1), "x86-vnni")
+    made = quantizer.build()
+    monkeypatch.setattr(quantize_module, "adder", lambda graph, node: None)
+    apart = quantizer.build()
+    assert not any(node.op_type == "MatMulInteger" for node in apart.graph.node)
+    np.testing.assert_allclose(scores(made, windows(5, 3)), scores(apart, windows(5, 3)), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("target", TARGETS)

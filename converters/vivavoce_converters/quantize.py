@@ -16,6 +16,7 @@ from onnx.external_data_helper import uses_external_data
 
 from vivavoce.errors import ConfigurationError
 
+from .biased import adder, multiply_bytes
 from .graphs import Graph
 from .halves import LEAST
 from .norms import fold_norms
@@ -177,6 +178,10 @@ class Quantizer:
         dequantized: dict[str, str] = {}
         for one, node in readers:
             inner = value if one.reads == entry else one.reads
+            if not self.target.signed and adder(graph, node):
+                whole, steps, shift = self._rounding(graph, one)
+                multiply_bytes(graph, node, inner, zero, whole, np.asarray(scale.scale * steps, np.float32), shift)
+                continue
             if inner not in dequantized:
                 dequantized[inner] = graph.add(node, "DequantizeLinear", [inner, step, zero], f"{inner}/float")
             graph.replace_input(node, 0, dequantized[inner])
@@ -201,11 +206,11 @@ class Quantizer:
         inputs = [graph.constant(f"{one.name}/{key}", value) for key, value in named.items()]
         axis = 0 if node.op_type == "Conv" else 1
         graph.replace_input(node, 1, graph.add(node, "DequantizeLinear", inputs, f"{one.name}/weights", axis=axis))
-        for adder in graph.readers[node.output[0]]:
-            bias = next((name for name in adder.input if graph.is_constant(name)), None)
-            if adder.op_type == "Add" and bias is not None and graph.array(bias).shape == shift.shape:
-                index = list(adder.input).index(bias)
-                graph.replace_input(adder, index, graph.constant(f"{one.name}/bias", graph.array(bias) + shift))
+        for reader in graph.readers[node.output[0]]:
+            bias = next((name for name in reader.input if graph.is_constant(name)), None)
+            if reader.op_type == "Add" and bias is not None and graph.array(bias).shape == shift.shape:
+                index = list(reader.input).index(bias)
+                graph.replace_input(reader, index, graph.constant(f"{one.name}/bias", graph.array(bias) + shift))
 
     def _scale(self, one: Product) -> Scale:
         """The scale of what a product reads."""
