@@ -98,7 +98,7 @@ def quantize_bundle(
         length = bundle.manifest.audio.window
         quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
         mix = _mix(quantizer, model, gate, length, budget, advance) if gate and budget is not None else None
-        network = quantizer.build(mix.groups if mix else None, compact=True)
+        network = quantizer.build(mix.groups if mix else None, mix.fine if mix else (), compact=True)
         if not TARGETS[target].convolutions:
             halve(network)
         save(network, made / f"int8.{target}.onnx", beside=quantizer.beside)
@@ -130,9 +130,10 @@ def _mix(quantizer: Quantizer, model: Path, gate: Gate, length: int, budget: flo
     chosen = representative(gate.trials, WINDOWS)
     audio = np.concatenate([batch.numpy() for batch in windows(chosen, length, 1)])
     sample = Sample(onnx.load(model), audio, np.array([trial.key == "bonafide" for trial in chosen]))
-    costs = quantizer.groups
-    done = iter(range(1, len(costs) + 1))
-    return fastest(quantizer.build, costs, sample, budget, lambda count: advance("sensitivity", next(done), len(costs)))
+    costs, fine = quantizer.groups, quantizer.target.fine
+    total = len(costs) * (1 + fine)
+    done = iter(range(1, total + 1))
+    return fastest(quantizer.build, costs, sample, budget, lambda count: advance("sensitivity", next(done), total), fine=fine)
 
 
 def _notes(
@@ -155,8 +156,10 @@ def _notes(
         "size_ratio": sum(map(len, files.values())) / sum(map(len, contents.values())),
     }
     if mix is not None:
+        notes["two_byte_groups"] = list(mix.fine)
         notes["effect"] = asdict(mix.effect)
         notes["sensitivity"] = {group: asdict(effect) for group, effect in mix.alone.items()}
+        notes["sensitivity_two_bytes"] = {group: asdict(effect) for group, effect in mix.alone_fine.items()}
     return notes
 
 

@@ -17,6 +17,7 @@ from onnx.external_data_helper import uses_external_data
 from vivavoce.errors import ConfigurationError
 
 from .biased import adder, multiply_bytes
+from .fine import add_product, remainder
 from .graphs import Graph
 from .halves import LEAST
 from .norms import fold_norms
@@ -30,27 +31,30 @@ from .spectral import transform_long_kernels
 __all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
 
 FloatArray = NDArray[np.float32]
+Rounded = tuple[NDArray[np.int8], FloatArray, FloatArray]
 
 
 @dataclass(frozen=True)
 class Target:
     """What a processor's INT8 units want. Weights are always signed, symmetric, one scale per output channel.
 
-    `limit` is the largest weight. `convolutions` leaves convolutions as such, for a runtime that fuses them; otherwise large
-    ones become matrix products and small ones stay float.
+    `limit` is the largest weight. `fine` tells that two INT8 products take less time than one of float32. `convolutions`
+    leaves convolutions as such, for a runtime that fuses them; otherwise large ones become matrix products and small ones
+    stay float.
     """
 
     signed: bool
     symmetric: bool = False
     limit: int = 127
+    fine: bool = False
     convolutions: bool = False
 
 
 TARGETS = {
-    "x86-vnni": Target(signed=False),
+    "x86-vnni": Target(signed=False, fine=True),
     # Without VNNI two products are added in 16 bits and saturate; 7-bit weights leave the room.
     "x86-avx2": Target(signed=False, limit=63),
-    "arm64": Target(signed=True),
+    "arm64": Target(signed=True, fine=True),
     # TensorRT asserts that every zero point is 0.
     "tensorrt": Target(signed=True, symmetric=True, convolutions=True),
 }
@@ -94,7 +98,7 @@ class Quantizer:
         for entry, operand in operands.items():
             self._smooth(graph, entry, operand)
         self._model = graph.finish()
-        self._rounded: dict[str, tuple[NDArray[np.int8], FloatArray, FloatArray]] = {}
+        self._rounded: dict[tuple[str, bool, bool], Rounded] = {}
 
     @property
     def groups(self) -> dict[str, int]:
@@ -105,8 +109,12 @@ class Quantizer:
             found[one.group] += int(np.prod(constants[one.weight].dims)) * self._activations[one.reads].frames
         return dict(found)
 
-    def build(self, groups: Collection[str] | None = None, *, compact: bool = False) -> onnx.ModelProto:
+    def build(
+        self, groups: Collection[str] | None = None, fine: Collection[str] = (), *, compact: bool = False
+    ) -> onnx.ModelProto:
         """The model with these groups in INT8, by default all. Raises ConfigurationError where TensorRT's rules forbid it.
+
+        Those of `fine` read two bytes for each value (`fine.py`).
 
         `compact` stores the weights of the other large groups in 8 bits too. ONNX Runtime makes them float as it loads the
         model, and nothing else of those groups is rounded. TensorRT's rules allow no weights of that kind.
@@ -116,8 +124,12 @@ class Quantizer:
         graph = Graph(model)
         nodes = {node.output[0]: node for node in graph.nodes}
         chosen = [one for one in self.products if groups is None or one.group in groups]
-        for entry in dict.fromkeys(one.entry for one in chosen):
-            self._place(graph, [(one, nodes[one.name]) for one in chosen if one.entry == entry])
+        placed: defaultdict[str, list[tuple[Product, onnx.NodeProto]]] = defaultdict(list)
+        for one in chosen:
+            # A product's frames side by side become two bytes; one byte is taken before they are put there.
+            placed[one.reads if one.group in fine else one.entry].append((one, nodes[one.name]))
+        for entry, readers in placed.items():
+            self._place(graph, entry, readers, fine)
         if compact and self.target != TARGETS["tensorrt"]:
             for one in self.products:
                 large = np.prod(graph.array(one.node.input[1]).shape, dtype=np.int64) >= LEAST
@@ -158,34 +170,39 @@ class Quantizer:
         elif self.choices[operand.source].strength:
             self._divisors[entry] = scale
 
-    def _place(self, graph: Graph, readers: list[tuple[Product, onnx.NodeProto]]) -> None:
+    def _place(self, graph: Graph, entry: str, readers: list[tuple[Product, onnx.NodeProto]], fine: Collection[str]) -> None:
         """Q in front of what moves the entry about, or of the products; DQ and INT8 weights at each product."""
-        entry = readers[0][0].entry
-        first = graph.readers[entry][0] if readers[0][0].reads != entry else readers[0][1]
+        reads = readers[0][0].reads
+        first = graph.readers[entry][0] if reads != entry else readers[0][1]
         value = entry
-        scale = self._scale(readers[0][0])
+        wide = any(one.group in fine for one, _ in readers)
+        scale = self._scale(readers[0][0], wide=wide)
         step = graph.constant(f"{entry}/scale", np.asarray(scale.scale))
         zero = graph.constant(f"{entry}/zero", scale.zero)
         if entry in self._divisors:
             factors = graph.constant(f"{entry}/smooth", 1 / self._divisors[entry])
             value = graph.add(first, "Mul", [entry, factors], f"{entry}/even")
-        value = graph.add(first, "QuantizeLinear", [value, step, zero], f"{entry}/int8")
-        if readers[0][0].reads != entry:
-            reads = readers[0][0].reads
+        whole = graph.add(first, "QuantizeLinear", [value, step, zero], f"{entry}/int8")
+        rest = remainder(graph, first, value, whole, scale) if wide else ""
+        if reads != entry:
             moved = {reads, *graph.makers[reads].input}
             for mover in [node for node in graph.readers[entry] if moved & set(node.output)]:
-                graph.replace_input(mover, 0, value)
+                graph.replace_input(mover, 0, whole)
         dequantized: dict[str, str] = {}
         for one, node in readers:
-            inner = value if one.reads == entry else one.reads
-            if not self.target.signed and adder(graph, node):
-                whole, steps, shift = self._rounding(graph, one)
-                multiply_bytes(graph, node, inner, zero, whole, np.asarray(scale.scale * steps, np.float32), shift)
-                continue
-            if inner not in dequantized:
-                dequantized[inner] = graph.add(node, "DequantizeLinear", [inner, step, zero], f"{inner}/float")
-            graph.replace_input(node, 0, dequantized[inner])
-            self._place_weights(graph, one, node)
+            inner = whole if one.reads == entry else one.reads
+            rounded = self._rounding(graph, one, wide=wide, fine=one.group in fine)
+            last = None if self.target.signed else adder(graph, node)
+            if last is not None:
+                weights, steps, shift = rounded
+                multiply_bytes(graph, node, inner, zero, weights, np.asarray(scale.scale * steps, np.float32), shift)
+            else:
+                if inner not in dequantized:
+                    dequantized[inner] = graph.add(node, "DequantizeLinear", [inner, step, zero], f"{inner}/float")
+                graph.replace_input(node, 0, dequantized[inner])
+                self._place_weights(graph, one, node, rounded)
+            if one.group in fine:
+                add_product(graph, last or node, rest, f"{one.name}/rest", *rounded[:2])
 
     def _store(self, graph: Graph, one: Product, node: onnx.NodeProto) -> None:
         """INT8 weights for a product that stays float, rounded so that its outputs on what was observed change least.
@@ -200,8 +217,8 @@ class Quantizer:
         wide = graph.add(node, "Cast", [whole], f"{one.name}/wide", to=onnx.TensorProto.FLOAT)
         graph.replace_input(node, 1, graph.add(node, "Mul", [wide, steps], f"{one.name}/weights"))
 
-    def _place_weights(self, graph: Graph, one: Product, node: onnx.NodeProto) -> None:
-        whole, steps, shift = self._rounding(graph, one)
+    def _place_weights(self, graph: Graph, one: Product, node: onnx.NodeProto, rounded: Rounded) -> None:
+        whole, steps, shift = rounded
         named: dict[str, Any] = {"int8": whole, "steps": steps, "zeros": np.zeros(len(steps), np.int8)}
         inputs = [graph.constant(f"{one.name}/{key}", value) for key, value in named.items()]
         axis = 0 if node.op_type == "Conv" else 1
@@ -212,29 +229,30 @@ class Quantizer:
                 index = list(reader.input).index(bias)
                 graph.replace_input(reader, index, graph.constant(f"{one.name}/bias", graph.array(bias) + shift))
 
-    def _scale(self, one: Product) -> Scale:
-        """The scale of what a product reads."""
+    def _scale(self, one: Product, *, wide: bool) -> Scale:
+        """The scale of what a product reads; a wide one clips nothing that was seen, where a second byte makes it fine."""
         activation = self._activations[one.reads]
-        interval = METHODS[self.choices[one.source].method](activation.values())
+        interval = METHODS["min-max" if wide else self.choices[one.source].method](activation.values())
         return Scale.over(*interval, signed=self.target.signed, symmetric=self.target.symmetric)
 
-    def _rounding(self, graph: Graph, one: Product) -> tuple[NDArray[np.int8], FloatArray, FloatArray]:
+    def _rounding(self, graph: Graph, one: Product, *, wide: bool, fine: bool) -> Rounded:
         """A product's INT8 weights, the step of each output channel, and what the rounding takes from its mean output."""
-        if one.name not in self._rounded:
+        key = one.name, wide, fine
+        if key not in self._rounded:
             weights = graph.array(one.weight)
             matrix = _matrix(weights) * self._divisors.get(one.entry, np.ones(1, np.float32))[:, None]
             limit = self.target.limit
             if one.node.op_type == "Conv":
                 matrix = weights.reshape(len(weights), -1).T
                 whole, shift = nearest(matrix, limit), np.zeros(len(weights), np.float32)
-                self._rounded[one.name] = whole.T.reshape(weights.shape), scales(matrix, limit), shift
+                self._rounded[key] = whole.T.reshape(weights.shape), scales(matrix, limit), shift
             else:
                 rows = self._activations[one.reads].rows
-                given = self._scale(one).round_trip(rows)
+                given = rows if fine else self._scale(one, wide=wide).round_trip(rows)
                 whole, steps = compensated(matrix, given, limit), scales(matrix, limit)
                 shift = (rows.mean(axis=0) @ matrix - given.mean(axis=0) @ (whole * steps)).astype(np.float32)
-                self._rounded[one.name] = whole, steps, shift
-        return self._rounded[one.name]
+                self._rounded[key] = whole, steps, shift
+        return self._rounded[key]
 
 
 def _matrix(weights: FloatArray) -> FloatArray:

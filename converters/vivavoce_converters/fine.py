@@ -1,0 +1,49 @@
+"""Two bytes for each value that a product reads: the second holds what rounding to the first left over.
+
+x W = (a + b) W, where a is x in 8 bits and b the remainder, at most half a step of a, in 8 bits of its own scale. Both are INT8
+products with the same weights, so x counts with 16 bits at twice the cost of one product, where float32 takes four times as
+long on processors with INT8 dot products.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from .graphs import Graph
+from .ranges import Scale
+
+__all__ = ["add_product", "remainder"]
+
+
+def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: str, scale: Scale) -> str:
+    """What rounding took from a value, itself in 8 bits and float again: half a step at most, where nothing was clipped."""
+    signed = scale.zero.dtype == np.int8
+    names = [f"{rounded}/{key}" for key in ("given", "lost", "rest", "rest/float")]
+    given = graph.add(before, "DequantizeLinear", [rounded, *_quantum(graph, rounded, scale)], names[0])
+    lost = graph.add(before, "Sub", [value, given], names[1])
+    finer = Scale(np.float32(scale.scale / 254), np.array(0, np.int8) if signed else np.array(128, np.uint8))
+    quantum = _quantum(graph, names[2], finer)
+    rest = graph.add(before, "QuantizeLinear", [lost, *quantum], names[2])
+    return graph.add(before, "DequantizeLinear", [rest, *quantum], names[3])
+
+
+def add_product(
+    graph: Graph, last: onnx.NodeProto, rest: str, name: str, weights: NDArray[np.int8], steps: NDArray[np.float32]
+) -> None:
+    """Adds the product of a remainder to what a node gives: a MatMul, or an Add that gives a product its bias."""
+    named: dict[str, NDArray[Any]] = {"int8": weights, "steps": steps, "zeros": np.zeros(len(steps), np.int8)}
+    inputs = [graph.constant(f"{name}/{key}", array) for key, array in named.items()]
+    matrix = graph.add(last, "DequantizeLinear", inputs, f"{name}/weights", axis=1)
+    product = graph.add(last, "MatMul", [rest, matrix], f"{name}/product")
+    coarse = graph.add(last, last.op_type, list(last.input), f"{name}/coarse")
+    graph.replace_input(last, 0, coarse)
+    graph.replace_input(last, 1, product)
+    last.op_type = "Add"
+
+
+def _quantum(graph: Graph, name: str, scale: Scale) -> list[str]:
+    return [graph.constant(f"{name}/step", np.asarray(scale.scale)), graph.constant(f"{name}/middle", scale.zero)]
