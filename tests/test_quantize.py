@@ -20,6 +20,7 @@ from vivavoce.errors import ConfigurationError
 from vivavoce_converters import halves
 from vivavoce_converters import products as products_module
 from vivavoce_converters import quantize as quantize_module
+from vivavoce_converters import smoothing as smoothing_module
 from vivavoce_converters.distill import build_student
 from vivavoce_converters.export import export_onnx
 from vivavoce_converters.graphs import Graph
@@ -235,6 +236,37 @@ def test_migration_is_chosen_where_one_channel_dwarfs_the_others() -> None:
     np.testing.assert_allclose((rows / scale) @ (weights * scale[:, None]), rows @ weights, rtol=1e-3, atol=1e-2)
     fixed = Operand(activation, weights, "Conv", movable=False)
     assert choose([fixed], signed=False, symmetric=False, limit=127)["Conv"].strength == 0
+
+
+def test_frames_side_by_side_share_their_channels_scales() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((200, 24)).astype(np.float32) * np.tile(np.geomspace(0.1, 30, 8), 3).astype(np.float32)
+    activation = Activation(rows, rows.min(axis=0), rows.max(axis=0), 200)
+    operand = Operand(activation, rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
+    scale = migrated(operand, 0.5).reshape(3, 8)
+    assert np.array_equal(scale, scale[[0, 0, 0]])
+    assert (np.diff(scale[0]) > 0).all()
+    assert choose([operand], signed=False, symmetric=False, limit=127)["Conv"].strength > 0
+
+
+def test_a_convolution_whose_channels_are_alike_moves_no_scales() -> None:
+    rng = np.random.default_rng(0)
+    rows = rng.standard_normal((200, 24)).astype(np.float32)
+    activation = Activation(rows, rows.min(axis=0), rows.max(axis=0), 200)
+    operand = Operand(activation, rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
+    assert choose([operand], signed=False, symmetric=False, limit=127)["Conv"].strength == 0
+
+
+@pytest.mark.parametrize("uneven", [False, True])
+def test_scales_moved_out_of_a_convolutions_frames_change_no_score_but_by_rounding(
+    float_model: Path, small_is_large: None, monkeypatch: pytest.MonkeyPatch, uneven: bool
+) -> None:
+    monkeypatch.setattr(smoothing_module, "WORTH", np.inf if uneven else 0.0)
+    quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
+    assert bool(quantizer.choices["Conv"].strength) == uneven
+    exact = scores(float_model, windows(12, 5))
+    for fine in ((), tuple(quantizer.groups)):
+        assert np.corrcoef(scores(quantizer.build(None, fine), windows(12, 5)), exact)[0, 1] > 0.99
 
 
 @settings(max_examples=40, deadline=None)

@@ -95,6 +95,7 @@ class Quantizer:
         rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
         self.choices = choose(list(operands.values()), limit=self.target.limit, **rules)
         self._divisors: dict[str, FloatArray] = {}
+        self._taps = {entry: operand.taps for entry, operand in operands.items()}
         for entry, operand in operands.items():
             self._smooth(graph, entry, operand)
         self._model = graph.finish()
@@ -151,7 +152,9 @@ class Quantizer:
         readers = [one for one in self.products if one.entry == entry]
         activation = self._activations[readers[0].reads]
         weights = np.concatenate([_matrix(graph.array(one.weight)) for one in readers], axis=1)
-        return Operand(activation, weights, readers[0].source, movable=readers[0].source != "Conv")
+        taps = len(graph.makers[readers[0].reads].input) if readers[0].reads != entry else 1
+        movable = all(one.node.op_type == "MatMul" and one.reads == readers[0].reads for one in readers)
+        return Operand(activation, weights, readers[0].source, movable, taps)
 
     def _smooth(self, graph: Graph, entry: str, operand: Operand) -> None:
         """Divides an activation's channels by their scales: in the layer norm before it, or by a node that `build` adds."""
@@ -179,8 +182,8 @@ class Quantizer:
         scale = self._scale(readers[0][0], wide=wide)
         step = graph.constant(f"{entry}/scale", np.asarray(scale.scale))
         zero = graph.constant(f"{entry}/zero", scale.zero)
-        if entry in self._divisors:
-            factors = graph.constant(f"{entry}/smooth", 1 / self._divisors[entry])
+        if readers[0][0].entry in self._divisors:
+            factors = graph.constant(f"{entry}/smooth", 1 / self._divided(readers[0][0], entry))
             value = graph.add(first, "Mul", [entry, factors], f"{entry}/even")
         whole = graph.add(first, "QuantizeLinear", [value, step, zero], f"{entry}/int8")
         rest = remainder(graph, first, value, whole, scale) if wide else ""
@@ -228,6 +231,11 @@ class Quantizer:
             if reader.op_type == "Add" and bias is not None and graph.array(bias).shape == shift.shape:
                 index = list(reader.input).index(bias)
                 graph.replace_input(reader, index, graph.constant(f"{one.name}/bias", graph.array(bias) + shift))
+
+    def _divided(self, one: Product, entry: str) -> FloatArray:
+        """What an entry's channels are divided by: those of one frame where several are put side by side only behind it."""
+        scale = self._divisors[one.entry]
+        return scale if entry == one.reads else scale[: len(scale) // self._taps[one.entry]]
 
     def _scale(self, one: Product, *, wide: bool) -> Scale:
         """The scale of what a product reads; a wide one clips nothing that was seen, where a second byte makes it fine."""

@@ -24,19 +24,23 @@ FloatArray = NDArray[np.float32]
 STRENGTHS = (0.0, 0.5, 0.7, 0.85)
 """How much of an activation's unevenness moves into the weights; 0 leaves everything where it is."""
 ROWS = 768
+WORTH = 0.5
+"""What migration must leave of a convolution's error at most: it costs a pass over many more frames than a layer has."""
 
 
 @dataclass(frozen=True)
 class Operand:
     """An activation with the weights of all products that read it, side by side: (inputs, outputs).
 
-    `source` is its class, and `movable` whether scales can be moved out of it.
+    `source` is its class, and `movable` whether scales can be moved out of it. The inputs are `taps` frames side by side, which
+    share their channels' scales.
     """
 
     activation: Activation
     weights: FloatArray
     source: str
     movable: bool
+    taps: int = 1
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,15 @@ def choose(operands: Sequence[Operand], *, signed: bool, symmetric: bool, limit:
             error = _error(operand, method, strength, signed=signed, symmetric=symmetric, limit=limit)
             errors[operand.source][method, strength].append(error)
     means = {source: {pair: float(np.mean(found)) for pair, found in each.items()} for source, each in errors.items()}
-    return {source: _best(each) for source, each in means.items()}
+    return {source: _best(each, worth=WORTH if source == "Conv" else 1.0) for source, each in means.items()}
 
 
-def _best(errors: Mapping[tuple[str, float], float]) -> Choice:
+def _best(errors: Mapping[tuple[str, float], float], worth: float) -> Choice:
+    """The pair with the least error; one that moves scales only where that leaves less than `worth` of the error."""
+    still = min((pair for pair in errors if not pair[1]), key=errors.__getitem__)
     method, strength = min(errors, key=errors.__getitem__)
+    if errors[method, strength] > worth * errors[still]:
+        method, strength = still
     return Choice(method, strength, {f"{method} {strength:g}": error for (method, strength), error in errors.items()})
 
 
@@ -68,10 +76,12 @@ def migrated(operand: Operand, strength: float) -> FloatArray:
     """The scale of each input: max |x|^strength / max |w|^(1 - strength), about 1 in the geometric mean; ones for 0."""
     if not strength:
         return np.ones(len(operand.weights), np.float32)
-    peaks = np.maximum(operand.activation.peaks, 1e-5)
-    weights = np.maximum(np.abs(operand.weights).max(axis=1), 1e-5)
+    peaks, weights = (
+        np.maximum(values.reshape(operand.taps, -1).max(axis=0), 1e-5)
+        for values in (operand.activation.peaks, np.abs(operand.weights).max(axis=1))
+    )
     scale = peaks**strength / weights ** (1 - strength)
-    return np.asarray(scale / np.exp(np.log(scale).mean()), np.float32)
+    return np.tile(np.asarray(scale / np.exp(np.log(scale).mean()), np.float32), operand.taps)
 
 
 def _error(operand: Operand, method: str, strength: float, *, signed: bool, symmetric: bool, limit: int) -> float:
