@@ -31,12 +31,13 @@ def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: str, sc
     return graph.add(before, "DequantizeLinear", [rest, *quantum], names[3])
 
 
-def add_product(
-    graph: Graph, last: onnx.NodeProto, rest: str, name: str, weights: NDArray[np.int8], steps: NDArray[np.float32]
-) -> None:
-    """Adds the product of a remainder to what a node gives: a MatMul, or an Add that gives a product its bias."""
-    named: dict[str, NDArray[Any]] = {"int8": weights, "steps": steps, "zeros": np.zeros(len(steps), np.int8)}
-    inputs = [graph.constant(f"{name}/{key}", array) for key, array in named.items()]
+def add_product(graph: Graph, last: onnx.NodeProto, rest: str, name: str, weights: str, steps: NDArray[np.float32]) -> None:
+    """Adds the product of a remainder to what a node gives: a MatMul, or an Add that gives a product its bias.
+
+    `weights` are the INT8 constant of the first product, which stands in the file once.
+    """
+    named: dict[str, NDArray[Any]] = {"steps": steps, "zeros": np.zeros(len(steps), np.int8)}
+    inputs = [weights, *(graph.constant(f"{name}/{key}", array) for key, array in named.items())]
     matrix = graph.add(last, "DequantizeLinear", inputs, f"{name}/weights", axis=1)
     product = graph.add(last, "MatMul", [rest, matrix], f"{name}/product")
     coarse = graph.add(last, last.op_type, list(last.input), f"{name}/coarse")

@@ -205,7 +205,7 @@ class Quantizer:
                 graph.replace_input(node, 0, dequantized[inner])
                 self._place_weights(graph, one, node, rounded)
             if one.group in fine:
-                add_product(graph, last or node, rest, f"{one.name}/rest", *rounded[:2])
+                add_product(graph, last or node, rest, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
 
     def _store(self, graph: Graph, one: Product, node: onnx.NodeProto) -> None:
         """INT8 weights for a product that stays float, rounded so that its outputs on what was observed change least.
