@@ -13,7 +13,7 @@ TRAINED_ON ?= vivavoce train
 # More speech to learn features from: what converters/training_data builds.
 SPEECH ?= runs/speech
 # How many decisions may flip by the scan's estimate; the gate then measures.
-BUDGET ?= flips=1.6%
+BUDGET ?= flips=0.65%
 
 .PHONY: run test lint model card figures docs clean
 
