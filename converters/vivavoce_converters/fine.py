@@ -19,14 +19,20 @@ from .ranges import Scale
 __all__ = ["add_product", "remainder"]
 
 
-def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: str, scale: Scale) -> str:
-    """What rounding took from a value, itself in 8 bits and float again: half a step at most, where nothing was clipped."""
+def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: list[str], scale: Scale) -> str:
+    """What rounding took from a value, itself in 8 bits and float again: half a step at most, where nothing was clipped.
+
+    `rounded` are the value's bytes, their step and their zero point, which `scale` has too.
+    """
     signed = scale.zero.dtype == np.int8
-    names = [f"{rounded}/{key}" for key in ("given", "lost", "rest", "rest/float")]
-    given = graph.add(before, "DequantizeLinear", [rounded, *_quantum(graph, rounded, scale)], names[0])
+    names = [f"{rounded[0]}/{key}" for key in ("given", "lost", "rest", "rest/float")]
+    given = graph.add(before, "DequantizeLinear", rounded, names[0])
     lost = graph.add(before, "Sub", [value, given], names[1])
     finer = Scale(np.float32(scale.scale / 254), np.array(0, np.int8) if signed else np.array(128, np.uint8))
-    quantum = _quantum(graph, names[2], finer)
+    quantum = [
+        graph.constant(f"{names[2]}/step", np.asarray(finer.scale)),
+        graph.constant(f"{names[2]}/middle", finer.zero),
+    ]
     rest = graph.add(before, "QuantizeLinear", [lost, *quantum], names[2])
     return graph.add(before, "DequantizeLinear", [rest, *quantum], names[3])
 
@@ -44,7 +50,3 @@ def add_product(graph: Graph, last: onnx.NodeProto, rest: str, name: str, weight
     graph.replace_input(last, 0, coarse)
     graph.replace_input(last, 1, product)
     last.op_type = "Add"
-
-
-def _quantum(graph: Graph, name: str, scale: Scale) -> list[str]:
-    return [graph.constant(f"{name}/step", np.asarray(scale.scale)), graph.constant(f"{name}/middle", scale.zero)]

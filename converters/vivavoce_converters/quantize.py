@@ -186,7 +186,7 @@ class Quantizer:
             factors = graph.constant(f"{entry}/smooth", 1 / self._divided(readers[0][0], entry))
             value = graph.add(first, "Mul", [entry, factors], f"{entry}/even")
         whole = graph.add(first, "QuantizeLinear", [value, step, zero], f"{entry}/int8")
-        rest = remainder(graph, first, value, whole, scale) if wide else ""
+        rest = remainder(graph, first, value, [whole, step, zero], scale) if wide else ""
         if reads != entry:
             moved = {reads, *graph.makers[reads].input}
             for mover in [node for node in graph.readers[entry] if moved & set(node.output)]:
