@@ -139,19 +139,19 @@ def test_scores_stay_close_to_float(float_model: Path, tmp_path: Path, target: s
 
 def test_what_8_bits_would_spoil_stays_float(float_model: Path) -> None:
     # Three outer blocks with two convolutions of squeeze-excitation each, the grouped positional convolution, the first of the
-    # waveform stem, and the two of the spectrogram.
+    # waveform stem, and the three of the spectrogram.
     graph = Graph(onnx.load(float_model))
-    assert len(float_convolutions(graph)) == 3 * 2 + 1 + 1 + 2
+    assert len(float_convolutions(graph)) == 3 * 2 + 1 + 1 + 3
     made = Quantizer(float_model, windows(4, 1), "tensorrt").build().graph
     dequantized = {output for node in made.node if node.op_type == "DequantizeLinear" for output in node.output}
-    assert len([n for n in made.node if n.op_type == "Conv" and n.input[1] not in dequantized]) == 10
+    assert len([n for n in made.node if n.op_type == "Conv" and n.input[1] not in dequantized]) == 11
     (head,) = [n for n in made.node if n.op_type == "Gemm"]
     assert not dequantized & set(head.input)
 
 
 def test_rewriting_without_int8_changes_no_score(float_model: Path, small_is_large: None) -> None:
     quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
-    assert any(choice.strength for choice in quantizer.choices.values())
+    assert any(any(choice.strengths.values()) for choice in quantizer.choices.values())
     made = quantizer.build(())
     assert not any(node.op_type == "QuantizeLinear" for node in made.graph.node)
     assert sum(node.op_type == "Conv" for node in made.graph.node) < sum(
@@ -221,40 +221,82 @@ def test_an_unfolded_convolution_is_the_same(
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def activation(rows: NDArray[np.float32], windows: int = 4) -> Activation:
+    """What is observed in so many windows of equally many frames, of which these are all."""
+    means = rows.reshape(windows, -1, rows.shape[1]).mean(axis=1)
+    return Activation(rows, means, rows.min(axis=0), rows.max(axis=0), len(rows) // windows)
+
+
 def test_migration_is_chosen_where_one_channel_dwarfs_the_others() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((400, 32)).astype(np.float32)
     rows[:, 3] *= 200
     weights = rng.standard_normal((32, 16)).astype(np.float32)
-    activation = Activation(rows, rows.min(axis=0), rows.max(axis=0), 400)
-    operand = Operand(activation, weights, "LayerNormalization", movable=True)
-    choice = choose([operand], signed=False, symmetric=False, limit=127)["LayerNormalization"]
-    assert choice.strength > 0
+    operand = Operand(activation(rows), weights, "LayerNormalization", movable=True)
+    choice = choose({"x": operand}, signed=False, symmetric=False, limit=127)["LayerNormalization"]
+    assert choice.strengths["x"] > 0
     plain = min(error for name, error in choice.errors.items() if name.endswith(" 0"))
     assert min(choice.errors.values()) < plain / 4
-    scale = migrated(operand, choice.strength)
+    scale = migrated(operand, choice.strengths["x"])
     np.testing.assert_allclose((rows / scale) @ (weights * scale[:, None]), rows @ weights, rtol=1e-3, atol=1e-2)
-    fixed = Operand(activation, weights, "Conv", movable=False)
-    assert choose([fixed], signed=False, symmetric=False, limit=127)["Conv"].strength == 0
+    fixed = Operand(activation(rows), weights, "Conv", movable=False)
+    assert choose({"x": fixed}, signed=False, symmetric=False, limit=127)["Conv"].strengths == {"x": 0}
 
 
 def test_frames_side_by_side_share_their_channels_scales() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((200, 24)).astype(np.float32) * np.tile(np.geomspace(0.1, 30, 8), 3).astype(np.float32)
-    activation = Activation(rows, rows.min(axis=0), rows.max(axis=0), 200)
-    operand = Operand(activation, rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
+    operand = Operand(activation(rows), rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
     scale = migrated(operand, 0.5).reshape(3, 8)
     assert np.array_equal(scale, scale[[0, 0, 0]])
     assert (np.diff(scale[0]) > 0).all()
-    assert choose([operand], signed=False, symmetric=False, limit=127)["Conv"].strength > 0
+    assert choose({"x": operand}, signed=False, symmetric=False, limit=127)["Conv"].strengths["x"] > 0
 
 
 def test_a_convolution_whose_channels_are_alike_moves_no_scales() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((200, 24)).astype(np.float32)
-    activation = Activation(rows, rows.min(axis=0), rows.max(axis=0), 200)
-    operand = Operand(activation, rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
-    assert choose([operand], signed=False, symmetric=False, limit=127)["Conv"].strength == 0
+    operand = Operand(activation(rows), rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
+    assert choose({"x": operand}, signed=False, symmetric=False, limit=127)["Conv"].strengths["x"] == 0
+
+
+def test_activations_of_a_class_share_the_method_and_move_scales_each_as_it_needs() -> None:
+    rng = np.random.default_rng(0)
+    even = rng.standard_normal((400, 32)).astype(np.float32)
+    uneven = even * np.geomspace(0.01, 10, 32).astype(np.float32)
+    weights = rng.standard_normal((32, 16)).astype(np.float32)
+    operands = {
+        name: Operand(activation(rows), weights, "Conv", movable=True) for name, rows in (("even", even), ("uneven", uneven))
+    }
+    (choice,) = choose(operands, signed=False, symmetric=False, limit=127).values()
+    assert choice.strengths["even"] == 0
+    assert choice.strengths["uneven"] > 0
+
+
+def test_an_error_that_stays_within_a_window_counts_less_than_one_that_parts_windows() -> None:
+    rng = np.random.default_rng(0)
+    frames = rng.standard_normal((8, 50, 4)).astype(np.float32)
+    shifted = np.repeat(rng.standard_normal((8, 1, 4)).astype(np.float32), 50, axis=1)
+    # As large frame by frame, and as what a bias takes up.
+    assert smoothing_module._between(frames, 400) < 0.1 * smoothing_module._between(shifted, 400)
+    assert smoothing_module._between(np.ones_like(frames), 400) == 0
+    # Fifty of four hundred frames tell of the mean over all: what their own noise adds is taken off.
+    whole = rng.standard_normal((200, 400, 4)).astype(np.float32) + rng.standard_normal((200, 1, 4)).astype(np.float32) * 0.1
+    found, exact = (smoothing_module._between(part, 400) for part in (whole[:, :50], whole))
+    assert found == pytest.approx(exact, rel=0.25)
+
+
+def test_rounding_spares_the_means_of_windows() -> None:
+    rng = np.random.default_rng(0)
+    centres = rng.standard_normal((40, 1, 64)).astype(np.float32) * 0.3
+    rows = (centres + rng.standard_normal((40, 30, 64)).astype(np.float32)).reshape(-1, 64)
+    weights = rng.standard_normal((64, 16)).astype(np.float32)
+    means = rows.reshape(40, 30, 64).mean(axis=1)
+    errors = []
+    for seen in (rows, quantize_module._weighed(rows, means)):
+        whole = compensated(weights, seen, 7) * scales(weights, 7)
+        errors.append(float(np.square(means @ (whole - weights)).sum()))
+    assert errors[1] < 0.7 * errors[0]
 
 
 @pytest.mark.parametrize("uneven", [False, True])
@@ -263,7 +305,7 @@ def test_scales_moved_out_of_a_convolutions_frames_change_no_score_but_by_roundi
 ) -> None:
     monkeypatch.setattr(smoothing_module, "WORTH", np.inf if uneven else 0.0)
     quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
-    assert bool(quantizer.choices["Conv"].strength) == uneven
+    assert any(quantizer.choices["Conv"].strengths.values()) == uneven
     exact = scores(float_model, windows(12, 5))
     for fine in ((), tuple(quantizer.groups)):
         assert np.corrcoef(scores(quantizer.build(None, fine), windows(12, 5)), exact)[0, 1] > 0.99

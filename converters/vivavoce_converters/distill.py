@@ -26,6 +26,7 @@ from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.files import placing
 from vivavoce_calibration.metrics import eer
 
+from .aasist import Aasist, AasistConfig
 from .batches import Batches, group_name, windows
 from .checkpoints import OWN_WINDOW as WINDOW
 from .countermeasure import AnyFrontEnd, Countermeasure, save_countermeasure
@@ -50,13 +51,19 @@ def build_student(shape: Shape, teacher: FrontEnd | None = None) -> Countermeasu
     Raises ConfigurationError where the shape needs a teacher's layers and the teacher is not Whisper's encoder.
     """
     front_end = _front_end(shape, teacher)
-    back_end = None
-    if shape.back_end != "none":
-        back_end = Nes2Net(Nes2NetConfig(front_end.width, shape.back_end, pooling=shape.pooling, nest=shape.nest))
+    back_end = _back_end(shape, front_end.width)
     discriminant = None
     if not isinstance(shape, StudentShape) and shape.discriminant:
         discriminant = Discriminant(front_end.depth + 1, front_end.width, max(1, len(shape.spoof_kinds)))
     return Countermeasure(front_end, back_end, _merge(shape, front_end), discriminant).train()
+
+
+def _back_end(shape: Shape, width: int) -> Nes2Net | Aasist | None:
+    if shape.back_end == "none":
+        return None
+    if shape.back_end == "aasist":
+        return Aasist(AasistConfig(width, logits=1))
+    return Nes2Net(Nes2NetConfig(width, shape.back_end, pooling=shape.pooling, nest=shape.nest))
 
 
 def _merge(shape: Shape, front_end: FrontEnd) -> Merge | None:

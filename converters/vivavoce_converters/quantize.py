@@ -32,6 +32,7 @@ __all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
 
 FloatArray = NDArray[np.float32]
 Rounded = tuple[NDArray[np.int8], FloatArray, FloatArray]
+POOLED = 8.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ class Quantizer:
         self._activations = self._observed(graph.model, windows)
         operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
         rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
-        self.choices = choose(list(operands.values()), limit=self.target.limit, **rules)
+        self.choices = choose(operands, limit=self.target.limit, **rules)
         self._divisors: dict[str, FloatArray] = {}
         self._taps = {entry: operand.taps for entry, operand in operands.items()}
         for entry, operand in operands.items():
@@ -158,7 +159,8 @@ class Quantizer:
 
     def _smooth(self, graph: Graph, entry: str, operand: Operand) -> None:
         """Divides an activation's channels by their scales: in the layer norm before it, or by a node that `build` adds."""
-        scale = migrated(operand, self.choices[operand.source].strength)
+        strength = self.choices[operand.source].strengths[entry]
+        scale = migrated(operand, strength)
         readers = [one for one in self.products if one.entry == entry]
         for name in {one.reads for one in readers}:
             self._activations[name] = self._activations[name].divided(scale)
@@ -170,7 +172,7 @@ class Quantizer:
             for one in readers:
                 weights = graph.array(one.weight) * scale[:, None]
                 graph.replace_input(one.node, 1, graph.constant(f"{one.name}/smooth", weights))
-        elif self.choices[operand.source].strength:
+        elif strength:
             self._divisors[entry] = scale
 
     def _place(self, graph: Graph, entry: str, readers: list[tuple[Product, onnx.NodeProto]], fine: Collection[str]) -> None:
@@ -214,8 +216,10 @@ class Quantizer:
         too and takes half as long again. A Cast and a Mul of constants are folded once, as the model is loaded.
         """
         matrix, limit = graph.array(node.input[1]), self.target.limit
-        rows = self._activations[one.reads].rows * self._divisors.get(one.entry, np.ones(1, np.float32))
-        whole = graph.constant(f"{one.name}/int8", compensated(matrix, rows, limit))
+        given = self._activations[one.reads]
+        if one.entry in self._divisors:
+            given = given.divided(np.reciprocal(self._divisors[one.entry]))
+        whole = graph.constant(f"{one.name}/int8", compensated(matrix, _weighed(given.rows, given.means), limit))
         steps = graph.constant(f"{one.name}/steps", scales(matrix, limit))
         wide = graph.add(node, "Cast", [whole], f"{one.name}/wide", to=onnx.TensorProto.FLOAT)
         graph.replace_input(node, 1, graph.add(node, "Mul", [wide, steps], f"{one.name}/weights"))
@@ -255,9 +259,10 @@ class Quantizer:
                 whole, shift = nearest(matrix, limit), np.zeros(len(weights), np.float32)
                 self._rounded[key] = whole.T.reshape(weights.shape), scales(matrix, limit), shift
             else:
-                rows = self._activations[one.reads].rows
+                activation = self._activations[one.reads]
+                rows = activation.rows
                 given = rows if fine else self._scale(one, wide=wide).round_trip(rows)
-                whole, steps = compensated(matrix, given, limit), scales(matrix, limit)
+                whole, steps = compensated(matrix, _weighed(given, activation.means), limit), scales(matrix, limit)
                 shift = (rows.mean(axis=0) @ matrix - given.mean(axis=0) @ (whole * steps)).astype(np.float32)
                 self._rounded[key] = whole, steps, shift
         return self._rounded[key]
@@ -266,6 +271,14 @@ class Quantizer:
 def _matrix(weights: FloatArray) -> FloatArray:
     """A product's weights as (inputs, outputs): a convolution's taps count as outputs of their own."""
     return weights if weights.ndim == 2 else np.moveaxis(weights, 1, 0).reshape(weights.shape[1], -1)
+
+
+def _weighed(rows: FloatArray, means: FloatArray) -> FloatArray:
+    """A product's frames, and the means of windows weighed so that they count `POOLED` times as much as all frames together.
+
+    The score is a mean over frames: what rounding does to the mean of a window reaches it, the rest mostly cancels out.
+    """
+    return np.concatenate([rows, means * np.float32((POOLED * len(rows) / len(means)) ** 0.5)])
 
 
 def save(model: onnx.ModelProto, path: Path, *, beside: bool) -> None:

@@ -29,10 +29,11 @@ SHRINKAGES = np.linspace(1.0, 0.2, 33)
 
 @dataclass(frozen=True)
 class Activation:
-    """What one product reads: a sample of its rows (n, channels), each channel's extremes over everything seen, and the number
-    of rows in a window."""
+    """What one product reads: a sample of its rows (n, channels), as many of each window, the mean of all of a window's rows
+    (windows, channels), each channel's extremes over everything seen, and the number of rows in a window."""
 
     rows: FloatArray
+    means: FloatArray
     low: FloatArray
     high: FloatArray
     frames: int
@@ -44,7 +45,7 @@ class Activation:
 
     def divided(self, scale: FloatArray) -> Activation:
         """The activation with each channel divided by its own scale."""
-        return Activation(self.rows / scale, self.low / scale, self.high / scale, self.frames)
+        return Activation(self.rows / scale, self.means / scale, self.low / scale, self.high / scale, self.frames)
 
     def values(self) -> FloatArray:
         """A sample of its values, with the lowest and the highest of all."""
@@ -87,20 +88,26 @@ def observe(model: Path, axes: Mapping[str, int], windows: Iterable[FloatArray])
     batches = list(windows)
     if not batches:
         raise ConfigurationError("There is no audio to take INT8 ranges from. Give a corpus.")
-    share = -(-ROWS // len(batches))
+    share = -(-ROWS // sum(len(batch) for batch in batches))
     kept: dict[str, list[FloatArray]] = {name: [] for name in axes}
+    means: dict[str, list[FloatArray]] = {name: [] for name in axes}
     extremes: dict[str, tuple[FloatArray, FloatArray]] = {}
     frames: dict[str, int] = {}
     for batch in batches:
         for name, found in zip(axes, made.run(list(axes), {"samples": batch}), strict=True):
-            rows = np.moveaxis(found, axes[name], -1).reshape(-1, found.shape[axes[name]])
-            low, high = extremes.get(name, (rows[0], rows[0]))
-            extremes[name] = np.minimum(low, rows.min(axis=0)), np.maximum(high, rows.max(axis=0))
-            # The most extreme row is always kept: a rare outlier that is clipped costs more than all rounding.
-            extreme = np.abs(rows).max(axis=1).argmax()
-            kept[name].append(rows[np.append(rng.permutation(len(rows))[:share], extreme)])
-            frames[name] = len(rows) // len(batch)
-    return {name: Activation(np.concatenate(kept[name]), *extremes[name], frames[name]) for name in axes}
+            rows = np.moveaxis(found, axes[name], -1).reshape(len(batch), -1, found.shape[axes[name]])
+            low, high = extremes.get(name, (rows[0, 0], rows[0, 0]))
+            extremes[name] = np.minimum(low, rows.min(axis=(0, 1))), np.maximum(high, rows.max(axis=(0, 1)))
+            frames[name] = rows.shape[1]
+            means[name].append(rows.mean(axis=1))
+            for window in rows:
+                # The most extreme row is always kept: a rare outlier that is clipped costs more than all rounding.
+                extreme = np.abs(window).max(axis=1).argmax()
+                kept[name].append(window[np.append(rng.permutation(len(window))[:share], extreme)])
+    return {
+        name: Activation(np.concatenate(kept[name]), np.concatenate(means[name]), *extremes[name], frames[name])
+        for name in axes
+    }
 
 
 def exposed(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:

@@ -22,7 +22,7 @@ class _Strict(BaseModel):
 
 
 class StudentShape(_Strict):
-    """A wav2vec 2.0-shaped encoder with a Nes2Net back-end.
+    """A wav2vec 2.0-shaped encoder with a Nes2Net or AASIST back-end.
 
     `conv_channels` are those of the seven convolutions of the waveform stem; `mel_branch` is how many mel bands stand beside
     it, 0 for none.
@@ -37,14 +37,14 @@ class StudentShape(_Strict):
     mel_branch: int = Field(default=0, ge=0, le=200)
     position_kernel: int = 64
     position_groups: int = 16
-    back_end: Literal["nes2net", "nes2net-x"] = "nes2net-x"
+    back_end: Literal["nes2net", "nes2net-x", "aasist"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
     nest: tuple[int, int] = (8, 8)
     discriminant: ClassVar[bool] = False
 
 
 class TeacherShape(_Strict):
-    """The teacher's own stem and first layers, and a Nes2Net back-end of the teacher's width or a linear discriminant.
+    """The teacher's own stem and first layers, and a back-end of the teacher's width or a linear discriminant.
 
     `conv_channels` are those of a waveform stem beside the teacher's, none by default. `positions` is how many frames of 20 ms
     the student can take at most. `merge` is what the back-end reads: the last state, or the scaled sum of all. Without a
@@ -57,7 +57,7 @@ class TeacherShape(_Strict):
     layers: int = Field(gt=0)
     positions: int = Field(default=300, gt=0)
     merge: Literal["last", "scaled-sum"] = "scaled-sum"
-    back_end: Literal["none", "nes2net", "nes2net-x"] = "nes2net-x"
+    back_end: Literal["none", "nes2net", "nes2net-x", "aasist"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
     spoof_kinds: tuple[tuple[str, ...], ...] = ()
     nest: tuple[int, int] = (8, 8)

@@ -24,7 +24,7 @@ def quantization_tables(manifest: Manifest) -> Iterable[Table]:
         }
     )
     rows = [
-        (source, choice["method"], f"{choice['strength']:g}", f"{min(choice['errors'].values()):.1e}")
+        (source, choice["method"], _span(choice["strengths"].values()), f"{min(choice['errors'].values()):.1e}")
         for source, choice in notes["classes"].items()
     ]
     yield table(("activations of", "range", "migration", "relative error of the products"), rows)
@@ -34,3 +34,9 @@ def quantization_tables(manifest: Manifest) -> Iterable[Table]:
             for group, one in notes["sensitivity"].items()
         ]
         yield table(("INT8 in this alone", "correlation", "residual", "flips"), scan)
+
+
+def _span(values: Iterable[float]) -> str:
+    ordered = sorted(values)
+    low, high = ordered[0], ordered[-1]
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
