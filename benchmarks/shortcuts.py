@@ -16,7 +16,6 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,15 +33,13 @@ from vivavoce_calibration.files import replacing
 from vivavoce_calibration.operating_points import clopper_pearson
 from vivavoce_calibration.sampling import representative
 from vivavoce_calibration.wording import share
-from vivavoce_converters.augment import CODECS, RATE, code, limit_band
+from vivavoce_converters.augment import CODECS, RATE, Codec, limit_band, opus_quality, round_trip
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "audio"
 PAGE, TEST = ROOT / "docs" / "models.md", ROOT / "tests" / "test_shortcuts.py"
 TESTED = 6
 """Clips of each class that tests/test_shortcuts.py takes from a corpus: the first of those measured here."""
-LOW_RATE = 0.85
-"""Qualities above this, as `augment.code` draws them from 0.1 to 0.95: Opus is all but transparent up to 0.6 (110 kbit/s)."""
 LOOSE = (0.5, 0.2)
 """A bound above these, on the mean shift in nats or on the share of flips, is no promise and is marked as loose."""
 ANY_CODEC = "accepted bona fide, any codec"
@@ -123,16 +120,11 @@ def begun_later(x: Samples, number: int, *, samples: int) -> Sound:
     return x[samples:], RATE
 
 
-def coded(x: Samples, number: int, *, codec: int) -> Sound:
-    """Through one of CODECS at a low rate, where it has one: Opus at 20 to 45 kbit/s, Vorbis at 30, MP3 at 20 to 30.
-
-    `code` draws the codec, then the quality; the clip's first seed that gives this codec and such a quality is taken.
-    """
-    for seed in count(1000 * number):
-        rng = default_rng(seed)
-        if rng.integers(len(CODECS)) == codec and rng.uniform(0.1, 0.95) > LOW_RATE:
-            break
-    return code(x, default_rng(seed)), RATE
+def coded(x: Samples, number: int, *, codec: Codec) -> Sound:
+    """At a low rate, where the codec has one: Opus at 8 to 24 kbit/s, Vorbis at 30, MP3 at 20 to 30."""
+    rng = default_rng(number)
+    quality = opus_quality(rng.uniform(8, 24)) if codec.subtype == "OPUS" else rng.uniform(0.85, 0.95)
+    return round_trip(x, codec, quality), RATE
 
 
 def band_limited(x: Samples, number: int) -> Sound:
@@ -152,9 +144,7 @@ def codec_name(container: str, subtype: str, rate: int) -> str:
     return f"{name.get(subtype, subtype.title())}, {rate // 1000} kHz"
 
 
-BY_CODEC: dict[str, Callable[[Samples, int], Sound]] = {
-    codec_name(*codec): partial(coded, codec=i) for i, codec in enumerate(CODECS)
-}
+BY_CODEC: dict[str, Callable[[Samples, int], Sound]] = {codec_name(*codec): partial(coded, codec=codec) for codec in CODECS}
 CHANGES: dict[str, Callable[[Samples, int], Sound]] = {
     "20 dB softer": partial(gained, decibels=-20),
     "20 dB louder": partial(gained, decibels=20),

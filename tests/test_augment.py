@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
+import soundfile
 
 from vivavoce_converters import augment as effects
 from vivavoce_converters.augment import CODECS, AugmentRecipe, augment
@@ -41,6 +44,30 @@ def test_every_codec_gives_back_the_same_speech(codec: int) -> None:
     limit = 4000 if CODECS[codec][2] == 8000 else 8000
     low = np.abs(np.fft.rfft(SPEECH))[: int(0.8 * limit * 1.5)]
     assert np.corrcoef(low, np.abs(np.fft.rfft(coded))[: len(low)])[0, 1] > 0.9
+
+
+def test_opus_is_drawn_down_to_the_lowest_rates() -> None:
+    rng = np.random.default_rng(0)
+    long = np.tile(SPEECH, 10) + rng.normal(0, 0.01, 10 * len(SPEECH)).astype(np.float32)
+    sizes = []
+    for rate in (6, 16, 64):
+        buffer = io.BytesIO()
+        level = effects.opus_quality(rate)
+        soundfile.write(buffer, long, 16_000, format="OGG", subtype="OPUS", compression_level=level)
+        sizes.append(8 * len(buffer.getvalue()) / (len(long) / 16_000) / 1000)
+    # Kilobits a second with Ogg's own; what a rate asks for is a mean that speech may stay under.
+    assert sizes[0] < 10
+    assert sizes == sorted(sizes)
+    assert effects.opus_quality(1000) == 0.0
+    assert effects.opus_quality(1) == 1.0
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_nothing_above_four_kilohertz_passes_a_telephone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(0, 0.1, 16_000).astype(np.float32)
+    power = np.abs(np.fft.rfft(effects.telephone(noise, rng))) ** 2
+    assert power[4200:].sum() < 0.01 * power.sum()
 
 
 def test_mixing_reaches_the_ratio() -> None:

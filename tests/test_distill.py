@@ -11,17 +11,20 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from pydantic import ValidationError
 from transformers import WhisperConfig
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
 from vivavoce_converters import distill as distillation
+from vivavoce_converters.aasist import Aasist
 from vivavoce_converters.augment import AugmentRecipe
 from vivavoce_converters.batches import Batches
 from vivavoce_converters.countermeasure import load_countermeasure, save_countermeasure
 from vivavoce_converters.distill import build_student, distill
 from vivavoce_converters.export import export_onnx
 from vivavoce_converters.frontends import WhisperFrontEnd
+from vivavoce_converters.nes2net import Nes2Net
 from vivavoce_converters.recipe import Recipe, Stage, StudentShape, TeacherShape, load_recipe
 
 SHAPE = StudentShape(
@@ -131,6 +134,36 @@ def test_the_teachers_layers_and_a_discriminant_need_no_training(
     assert student.front_end.depth == 1
     layer = student.front_end.encoder.layers[0].fc1.weight  # type: ignore[union-attr]
     assert torch.equal(layer, teacher.encoder.layers[0].fc1.weight)
+
+
+@pytest.mark.parametrize("back_end", ["nes2net", "nes2net-x", "aasist"])
+def test_a_back_end_of_the_recipe_learns_and_is_kept(
+    teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path, back_end: str
+) -> None:
+    shape = TeacherShape(kind="teacher", layers=1, positions=200, back_end=back_end, nest=(2, 2))  # type: ignore[arg-type]
+    stage = Stage(name="head", steps=2, learning_rate=1e-3, feature_weight=0, label_weight=1, train="back-end")
+    recipe = RECIPE.model_copy(update={"student": shape, "teacher_layers": (1,), "stages": (stage,)})
+    student, _ = load_countermeasure(distill(recipe, teacher, trials, trials, tmp_path, device="cpu", workers=0))
+    assert isinstance(student.back_end, Aasist if back_end == "aasist" else Nes2Net)
+    assert student.logits(torch.zeros(1, 16_000)).shape == (1, 1)
+
+
+def test_telephoned_copies_come_last(trials: list[Trial]) -> None:
+    recipe = RECIPE.model_copy(update={"batch": 8})
+    direct, *_ = (rows for rows, _ in Batches(trials, recipe).copies(2))
+    (first, again), numbers = zip(*Batches(trials, recipe).copies(2, 1), strict=True)
+    assert numbers == (list(range(8)), list(range(8)))
+    assert torch.equal(first, direct)
+    noise = np.array([trial.key == "spoof" for trial in trials])
+    power = torch.fft.rfft(torch.stack([first, again])[:, noise]).abs().square()
+    above = power[..., power.shape[-1] * 21 // 40 :].sum(-1) / power.sum(-1)
+    assert (above[0] > 0.4).all()
+    assert (above[1] < 0.02).all()
+
+
+def test_more_copies_than_there_are_cannot_be_telephoned() -> None:
+    with pytest.raises(ValidationError, match="raise discriminant"):
+        Stage(name="x", steps=1, learning_rate=1, feature_weight=0, label_weight=1, discriminant=1, telephoned=2)
 
 
 def test_a_stage_of_the_back_end_leaves_the_front_end(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:

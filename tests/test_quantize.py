@@ -486,6 +486,16 @@ def test_flips_are_counted_over_all_pairs_of_scores_and_residuals(float_model: P
     assert sample.predicted(1e-6) < sample.predicted(0.1) < sample.predicted(1.0) < 0.5
 
 
+def test_windows_that_are_not_heard_tell_of_margins_alone(float_model: Path) -> None:
+    model, audio, bonafide = onnx.load(float_model), np.concatenate(list(windows(12, 5))), np.arange(12) % 2 == 0
+    every, few = Sample(model, audio, bonafide), Sample(model, audio, bonafide, heard=6)
+    assert few.threshold == every.threshold
+    assert few.predicted(0.1) == every.predicted(0.1)
+    quantized = Quantizer(float_model, windows(6, 1), "x86-vnni").build()
+    six = Sample(model, audio[:6], bonafide[:6]).effect(quantized)
+    assert few.effect(quantized).residual == six.residual
+
+
 def test_budgets_are_shares_of_flips() -> None:
     assert parse_budget("flips=0.5%") == pytest.approx(0.005)
     for text in ("0.5%", "flips=0.5", "eer=1%", "flips=0%"):

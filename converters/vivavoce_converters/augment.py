@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Sequence
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import soundfile
@@ -18,23 +18,33 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.signal import fftconvolve, firwin2, lfilter
 
-__all__ = ["AugmentRecipe", "augment"]
+__all__ = ["AugmentRecipe", "augment", "telephone"]
 
 RATE = 16_000
 Samples = NDArray[np.float32]
 Probability = Annotated[float, Field(ge=0, le=1)]
 
-# (container, subtype, sample rate): what libsndfile encodes among what telephones, messengers and files use.
+
+class Codec(NamedTuple):
+    """A codec by its names in libsndfile, and the sample rate in hertz that it is used at."""
+
+    container: str
+    subtype: str
+    rate: int
+
+
+# What libsndfile encodes among what telephones, messengers and files use.
 CODECS = (
-    ("OGG", "OPUS", 16_000),
-    ("OGG", "OPUS", 8_000),
-    ("OGG", "VORBIS", 16_000),
-    ("MP3", "MPEG_LAYER_III", 16_000),
-    ("WAV", "ULAW", 8_000),
-    ("WAV", "ALAW", 8_000),
-    ("WAV", "GSM610", 8_000),
-    ("WAV", "IMA_ADPCM", 16_000),
+    Codec("OGG", "OPUS", 16_000),
+    Codec("OGG", "OPUS", 8_000),
+    Codec("OGG", "VORBIS", 16_000),
+    Codec("MP3", "MPEG_LAYER_III", 16_000),
+    Codec("WAV", "ULAW", 8_000),
+    Codec("WAV", "ALAW", 8_000),
+    Codec("WAV", "GSM610", 8_000),
+    Codec("WAV", "IMA_ADPCM", 16_000),
 )
+TELEPHONES = tuple(codec for codec in CODECS if codec.rate == 8_000)
 
 
 class AugmentRecipe(BaseModel):
@@ -140,18 +150,35 @@ def set_level(x: Samples, rng: Generator) -> Samples:
     return x * np.float32(10 ** (rng.uniform(-40, -1) / 20) / peak) if peak > 0 else x
 
 
-def code(x: Samples, rng: Generator) -> Samples:
-    """A round trip through one of `CODECS` at a random quality, resampled to 8 kHz and back where the codec is narrow-band."""
-    container, subtype, rate = CODECS[rng.integers(len(CODECS))]
-    narrow = soxr.resample(x, RATE, rate) if rate != RATE else x
+def code(x: Samples, rng: Generator, codecs: Sequence[Codec] = CODECS) -> Samples:
+    """A round trip through one of the codecs at a random rate: Opus at 6 to 64 kbit/s, others at any but their best quality."""
+    codec = codecs[int(rng.integers(len(codecs)))]
+    if codec.subtype == "OPUS":
+        return round_trip(x, codec, opus_quality(float(np.exp(rng.uniform(np.log(6), np.log(64))))))
+    return round_trip(x, codec, float(rng.uniform(0.1, 0.95)))
+
+
+def telephone(x: Samples, rng: Generator) -> Samples:
+    """A round trip through a codec that telephones use, at 8 kHz."""
+    return code(x, rng, TELEPHONES)
+
+
+def opus_quality(rate: float) -> float:
+    """What libsndfile calls the compression level of Opus at that rate, 6 to 256 kbit/s."""
+    return min(max(1 - (rate - 6) / 250, 0.0), 1.0)
+
+
+def round_trip(x: Samples, codec: Codec, quality: float) -> Samples:
+    """Encoded and decoded, resampled where the codec is narrow-band; `quality` is 0 for the best, where there is a choice."""
+    narrow = soxr.resample(x, RATE, codec.rate) if codec.rate != RATE else x
     buffer = io.BytesIO()
-    quality = float(rng.uniform(0.1, 0.95)) if container in ("OGG", "MP3") else None
+    level = quality if codec.container in ("OGG", "MP3") else None
     # The encoders clip at full scale; speech that peaks above it would be distorted twice.
     peak = max(1.0, float(np.max(np.abs(narrow), initial=0)))
-    soundfile.write(buffer, narrow / peak, rate, format=container, subtype=subtype, compression_level=quality)
+    soundfile.write(buffer, narrow / peak, codec.rate, format=codec.container, subtype=codec.subtype, compression_level=level)
     buffer.seek(0)
     decoded, _ = soundfile.read(buffer, dtype="float32")
-    wide = soxr.resample(decoded, rate, RATE) if rate != RATE else decoded
+    wide = soxr.resample(decoded, codec.rate, RATE) if codec.rate != RATE else decoded
     return np.resize(wide, len(x)) * np.float32(peak) if len(wide) else x
 
 

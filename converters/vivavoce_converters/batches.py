@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from vivavoce.audio import load
 from vivavoce_calibration.corpora import Trial
 
-from .augment import RATE, augment
+from .augment import RATE, augment, telephone
 from .checkpoints import OWN_WINDOW
 from .recipe import Recipe
 
@@ -46,20 +46,26 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         rows = np.stack([self._example(int(label), rng) for label in labels])
         return torch.from_numpy(rows), torch.from_numpy(labels).float()
 
-    def copies(self, count: int) -> Iterator[tuple[Tensor, list[int]]]:
-        """The first 4 s of every trial as they are, then other parts at other levels, in batches with the trials' numbers."""
-        for start in range(0, count * len(self.trials), self.recipe.batch):
-            turns = range(start, min(start + self.recipe.batch, count * len(self.trials)))
-            yield torch.from_numpy(np.stack([self._copy(turn) for turn in turns])), [turn % len(self.trials) for turn in turns]
+    def copies(self, count: int, telephoned: int = 0) -> Iterator[tuple[Tensor, list[int]]]:
+        """The first 4 s of every trial as they are, then other parts at other levels, in batches with the trials' numbers.
 
-    def _copy(self, turn: int) -> NDArray[np.float32]:
+        Of these `count` copies of each trial the last `telephoned` pass through a telephone's codec.
+        """
+        total, direct = count * len(self.trials), (count - telephoned) * len(self.trials)
+        for start in range(0, total, self.recipe.batch):
+            turns = range(start, min(start + self.recipe.batch, total))
+            rows = np.stack([self._copy(turn, telephoned=turn >= direct) for turn in turns])
+            yield torch.from_numpy(rows), [turn % len(self.trials) for turn in turns]
+
+    def _copy(self, turn: int, *, telephoned: bool = False) -> NDArray[np.float32]:
         again, number = divmod(turn, len(self.trials))
-        clip = self._clip(number)
+        clip, rng = self._clip(number), np.random.default_rng([self.recipe.seed, turn, 1])
         if again:
-            rng = np.random.default_rng([self.recipe.seed, turn, 1])
             clip = _part(clip, int(rng.integers(OWN_WINDOW * 5 // 8, OWN_WINDOW + 1)), rng)
             gain = 10 ** (rng.uniform(-15, 10) / 20)
             clip = clip * np.float32(min(gain, 0.98 / max(float(np.abs(clip).max()), 1e-4)))
+        if telephoned:
+            clip = telephone(clip, rng)
         return np.resize(clip[:OWN_WINDOW], OWN_WINDOW)
 
     def _example(self, label: int, rng: Generator) -> NDArray[np.float32]:

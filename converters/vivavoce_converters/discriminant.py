@@ -61,14 +61,15 @@ def fit_discriminant(
     *,
     count: int = 1,
     between: float = 0.5,
-    shrinkage: float = 0.1,
+    shrinkage: float = 0.2,
 ) -> tuple[Floats, Floats]:
     """Weights (count, n) and biases (count,) of the scores of utterances `pooled` (utterances, n).
 
     A score is the log-likelihood ratio of two normal distributions that share their scatter. `groups` names the system or
     source of each utterance, `kinds` numbers the kind of each spoof. A kind's centre is the mean of its groups' centres, or of
     all spoofs' where none is of that kind. `between` weighs the scatter between the groups of a class, `shrinkage` is added to
-    every (standardised) direction's variance. A group counts by the square root of its size. Raises ConfigurationError where a
+    every (standardised) direction's variance: with 0.1 what 8 bits do to the states moved scores by an eighth more, and the AUC
+    on dev was no other. A group counts by the square root of its size. Raises ConfigurationError where a
     class has fewer than two groups.
     """
     mean, deviation = pooled.mean(0), pooled.std(0)

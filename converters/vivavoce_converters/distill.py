@@ -240,21 +240,22 @@ class Run:
             return
         batches = Batches(train, self.recipe)
         if stage.score_weight:
-            self.detector.set(*self._fit([self._teacher_states], batches, stage.discriminant))
+            self.detector.set(*self._fit([self._teacher_states], batches, stage))
         average = cast(Countermeasure, self.averaged.module).eval()
         encoders = [average.front_end.states]
         if isinstance(average.front_end, StreamingFrontEnd):
             encoders.append(average.front_end.repeated)
-        fitted = self._fit(encoders, batches, stage.discriminant)
+        fitted = self._fit(encoders, batches, stage)
         for student in (self.lesson.student, average):
             cast(Discriminant, student.discriminant).set(*fitted)
 
-    def _fit(self, encoders: Sequence[Encoder], batches: Batches, copies: int) -> tuple[Floats, Floats]:
+    def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage) -> tuple[Floats, Floats]:
         """The discriminant of the encoders' states, batch by batch in turn, for copies of the labelled clips."""
         pooled, numbers = [], []
-        total = -(-copies * len(batches.trials) // self.recipe.batch)
+        total = -(-stage.discriminant * len(batches.trials) // self.recipe.batch)
+        copies = batches.copies(stage.discriminant, stage.telephoned)
         with torch.no_grad(), self._half():
-            for number, (samples, chosen) in enumerate(track(batches.copies(copies), "linear discriminant", total=total)):
+            for number, (samples, chosen) in enumerate(track(copies, "linear discriminant", total=total)):
                 states = encoders[number % len(encoders)](samples.to(self.device))
                 pooled.append(torch.cat([state.float().mean(dim=1) for state in states], dim=1).double().cpu().numpy())
                 numbers += chosen

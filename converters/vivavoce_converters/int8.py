@@ -35,6 +35,8 @@ LIMITS = Limits(pearson=0.998, flips=0.015)
 
 WINDOWS = 200
 """How many windows, of one trial each, sensitivity is measured on."""
+MARGINS = 400
+"""How many more are scored in float32, to know how many scores lie how close to the threshold."""
 
 Advance = Callable[[str, int, int], object]
 """Told the stage, what is done of it, and how much there is."""
@@ -127,9 +129,12 @@ def _first_windows(trials: Sequence[Trial], length: int, advance: Advance) -> li
 
 def _mix(quantizer: Quantizer, model: Path, gate: Gate, length: int, budget: float, advance: Advance) -> Mix:
     """The fastest mix within the budget on a window each of trials that stand for the gate's."""
-    chosen = representative(gate.trials, WINDOWS)
+    heard = representative(gate.trials, WINDOWS)
+    known = set(heard)
+    others = [trial for trial in gate.trials if trial not in known]
+    chosen = [*heard, *representative(others, MARGINS)] if others else heard
     audio = np.concatenate([batch.numpy() for batch in windows(chosen, length, 1)])
-    sample = Sample(onnx.load(model), audio, np.array([trial.key == "bonafide" for trial in chosen]))
+    sample = Sample(onnx.load(model), audio, np.array([trial.key == "bonafide" for trial in chosen]), len(heard))
     costs, fine = quantizer.groups, quantizer.target.fine
     total = len(costs) * (1 + fine)
     done = iter(range(1, total + 1))

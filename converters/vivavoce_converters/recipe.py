@@ -94,7 +94,7 @@ class Stage(_Strict):
     `train` "back-end" leaves the front-end as it is: a fresh back-end's gradients would spoil what its layers have learnt.
     `score_weight` weighs the distance from the score of a linear discriminant of the teacher's states, which is fitted first.
     `discriminant` fits the student's own before the first step. Both are fitted on so many copies of each clip: the
-    first 4 s as they are, then other parts at other levels.
+    first 4 s as they are, then other parts at other levels; the last `telephoned` of them through telephones' codecs.
     """
 
     name: str
@@ -105,6 +105,13 @@ class Stage(_Strict):
     score_weight: float = Field(default=0.0, ge=0)
     train: Literal["all", "back-end"] = "all"
     discriminant: int = Field(default=0, ge=0)
+    telephoned: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _copies_are_telephoned(self) -> Stage:
+        if self.telephoned > self.discriminant:
+            raise ValueError(f"{self.telephoned} of {self.discriminant} copies cannot be telephoned; raise discriminant")
+        return self
 
     @property
     def scores(self) -> bool:

@@ -66,7 +66,8 @@ def refit(
     graph.constant(weight, weights.T.astype(np.float32))
     graph.constant(BIAS, biases.astype(np.float32))
     content = graph.finish().SerializeToString()
-    return _packed(bundle, engine, content, out, {"recipe": recipe.name, "clips": len(trials), "copies": stage.discriminant})
+    notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.discriminant, "telephoned": stage.telephoned}
+    return _packed(bundle, engine, content, out, notes)
 
 
 def _only_engine(bundle: Bundle) -> EngineFile:
@@ -103,7 +104,7 @@ def _pooled(
     probe.graph.output.append(helper.make_tensor_value_info(states, onnx.TensorProto.FLOAT, None))
     running, found, numbers = session(probe.SerializeToString(), threads=1), [], []
     total = stage.discriminant * len(batches.trials)
-    for samples, chosen in batches.copies(stage.discriminant):
+    for samples, chosen in batches.copies(stage.discriminant, stage.telephoned):
         for clip in samples.numpy():
             context = engine.carry.context if engine.carry else 0
             heard = preceded(clip, len(clip) + context)

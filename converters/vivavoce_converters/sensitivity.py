@@ -50,12 +50,15 @@ class Mix:
 class Sample:
     """Windows (n, samples), whether each is bona fide, and their float32 scores.
 
-    Decisions are taken at the threshold of the equal error rate of these very windows. Raises ConfigurationError where a class
-    has none.
+    Decisions are taken at the threshold of the equal error rate of these very windows. Networks are measured on the first
+    `heard` of them, by default on all; the others only tell how close to the threshold scores lie. Raises ConfigurationError
+    where a class has none.
     """
 
-    def __init__(self, model: onnx.ModelProto, windows: FloatArray, bonafide: NDArray[np.bool_]) -> None:
-        self.windows = windows
+    def __init__(
+        self, model: onnx.ModelProto, windows: FloatArray, bonafide: NDArray[np.bool_], heard: int | None = None
+    ) -> None:
+        self.windows = windows[:heard]
         self.scores = scores(model, windows)
         found = eer_threshold(self.scores[bonafide], self.scores[~bonafide])
         # It is itself a score, which the least residual would flip: the middle of the gap below it decides the same.
@@ -64,11 +67,11 @@ class Sample:
 
     def effect(self, model: onnx.ModelProto) -> Effect:
         """What a model's scores on the windows are against the float32 ones."""
-        found = scores(model, self.windows)
-        slope, offset = np.polyfit(found, self.scores, 1)
-        left = slope * found + offset - self.scores
-        correlation = float(np.corrcoef(found, self.scores)[0, 1])
-        return Effect(correlation, float(left.std() / self.scores.std()), self._flips(left))
+        found, known = scores(model, self.windows), self.scores[: len(self.windows)]
+        slope, offset = np.polyfit(found, known, 1)
+        left = slope * found + offset - known
+        correlation = float(np.corrcoef(found, known)[0, 1])
+        return Effect(correlation, float(left.std() / known.std()), self._flips(left))
 
     def predicted(self, residual: float) -> float:
         """The share of decisions that a normal residual of that size turns."""
