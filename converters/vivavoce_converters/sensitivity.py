@@ -19,6 +19,7 @@ from .graphs import session
 __all__ = ["Effect", "Mix", "Sample", "fastest", "parse_budget"]
 
 FloatArray = NDArray[np.float32]
+NORMAL = norm.ppf((np.arange(200) + 0.5) / 200)
 Build = Callable[[Collection[str], Collection[str]], onnx.ModelProto]
 
 
@@ -75,13 +76,18 @@ class Sample:
 
     def predicted(self, residual: float) -> float:
         """The share of decisions that a normal residual of that size turns."""
-        distance = np.abs(self.scores - self.threshold) / self.scores.std()
-        return float(norm.sf(distance / max(residual, 1e-9)).mean())
+        return self._flips(residual * self.scores.std() * NORMAL)
 
     def _flips(self, left: NDArray[np.float64]) -> float:
-        """Every residual at every score: 0.5 % of a few hundred windows are one or two, too few to be counted."""
+        """Every residual at every score: 0.5 % of a few hundred windows are one or two, too few to be counted.
+
+        Those that a small residual can turn are few too, so each score stands for a normal distribution about it (a kernel
+        estimate of their density, with the width of Silverman, "Density Estimation", 1986, equation 3.31).
+        """
+        spread = min(float(self.scores.std()), float(np.subtract(*np.quantile(self.scores, [0.75, 0.25])) / 1.34))
+        width = max(0.9 * spread * len(self.scores) ** -0.2, 1e-12)
         margins = (self.scores - self.threshold)[:, None]
-        return float(((margins >= 0) != (margins + left[None] >= 0)).mean())
+        return float(np.abs(norm.cdf((margins + left) / width) - norm.cdf(margins / width)).mean())
 
 
 def scores(model: onnx.ModelProto, windows: FloatArray) -> NDArray[np.float64]:
