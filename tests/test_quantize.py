@@ -500,6 +500,33 @@ def test_a_small_residual_turns_as_many_decisions_whichever_scores_lie_next_to_t
     assert np.mean(found) == pytest.approx(0.01 / np.pi, rel=0.1)
 
 
+def test_weights_rounded_beforehand_are_kept_to_the_bit(
+    float_model: Path, small_is_large: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(quantize_module, "LEAST", 1_000)
+    first = Quantizer(float_model, windows(6, 1), "x86-vnni")
+    assert any(any(choice.strengths.values()) for choice in first.choices.values())
+    rounded = tmp_path / "rounded.onnx"
+    onnx.save(first.build_rounded(), rounded)
+    # Near the scores of the network that it was made of, and smaller.
+    exact = scores(float_model, windows(12, 5))
+    assert np.corrcoef(scores(rounded, windows(12, 5)), exact)[0, 1] > 0.99
+    assert rounded.stat().st_size < float_model.stat().st_size
+
+    again = Quantizer(rounded, windows(6, 1), "x86-vnni")
+    assert again.groups == first.groups
+    small = {one.group for one in again.products if one.name not in again._given}
+    large = set(again.groups) - small
+    assert len(large) >= 4
+    # In float, and with two bytes for each value, nothing is left to lose but in the products that are small.
+    known = scores(rounded, windows(12, 5))
+    np.testing.assert_allclose(scores(again.build(()), windows(12, 5)), known, atol=1e-4)
+    stored = again.build((), compact=True)
+    np.testing.assert_allclose(scores(stored, windows(12, 5)), known, atol=1e-4)
+    fine, coarse = (np.abs(scores(again.build(large, twice), windows(12, 5)) - known).max() for twice in (tuple(large), ()))
+    assert fine < 0.05 * coarse
+
+
 def test_windows_that_are_not_heard_tell_of_margins_alone(float_model: Path) -> None:
     model, audio, bonafide = onnx.load(float_model), np.concatenate(list(windows(12, 5))), np.arange(12) % 2 == 0
     every, few = Sample(model, audio, bonafide), Sample(model, audio, bonafide, heard=6)

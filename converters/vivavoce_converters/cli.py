@@ -87,8 +87,13 @@ def quantize_command(
     gate_subset: Annotated[str, typer.Option(help="Its subset; never evaluation data.")] = "dev",
     limits: Annotated[Path | None, typer.Option(help="Limits (TOML): by default pearson 0.998 and flips 0.015.")] = None,
     budget: Annotated[
-        str | None, typer.Option(help='Leave in float what suffers most, until few decisions flip: "flips=0.5%".')
+        str | None,
+        typer.Option(help='Give two bytes to what suffers most, or leave it in float, until few decisions flip: "flips=0.5%".'),
     ] = None,
+    weights_only: Annotated[
+        bool,
+        typer.Option("--weights-only", help="Round the weights alone: a float32 engine, to be fitted and quantized."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Write the bundle even where a limit is broken.")] = False,
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Neither calibrate nor compare.")] = False,
     keep_float: Annotated[bool, typer.Option("--keep-float", help="Keep the float32 engine in the bundle too.")] = False,
@@ -103,7 +108,7 @@ def quantize_command(
         from vivavoce_calibration.regression import load_limits
         from vivavoce_calibration.tables import calibration_tables, regression_tables
 
-        from .int8 import LIMITS, Gate, GateError, quantize_bundle
+        from .int8 import LIMITS, Gate, GateError, quantize_bundle, round_weights
         from .sensitivity import parse_budget
         from .tables import quantization_tables
 
@@ -114,6 +119,11 @@ def quantize_command(
         trials = read_corpus(corpus, subset=gate_subset)
         compared = Gate(trials, corpus.resolve().name, gate_subset, allowed, force)
     opened, ranges = Bundle(bundle), read_corpus(calibration, subset=subset)
+    if weights_only:
+        with _bars() as tell:
+            made = round_weights(opened, out, ranges, target, count=count, advance=tell)
+        _describe(out, [engine.file for engine in made.manifest.engines])
+        return 0
     try:
         with _bars() as tell:
             made = quantize_bundle(

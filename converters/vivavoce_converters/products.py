@@ -153,9 +153,9 @@ def _entry(graph: Graph, name: str) -> str:
 
 
 def _source(graph: Graph, name: str) -> str:
-    """The operator that computes a value, behind those that only move it."""
+    """The operator that computes a value, behind those that only move it or divide it by scales."""
     maker = graph.maker(name)
-    while maker is not None and maker.op_type in MOVING:
+    while maker is not None and (maker.op_type in MOVING or maker.output[0].endswith("/even")):
         maker = graph.maker(maker.input[0])
     if maker is None:
         return "input"

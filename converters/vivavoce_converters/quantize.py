@@ -85,12 +85,14 @@ class Quantizer:
         self.target = TARGETS[target]
         self.beside = _beside(source)
         graph = Graph(onnx.load(source))
+        bytes_of = _unpacked(graph)
         if not self.target.convolutions:
             unfold(graph)
             fold_norms(graph)
             transform_long_kernels(graph)
             graph = Graph(graph.finish())
         self.products = products(graph, convolutions=self.target.convolutions)
+        self._given = {one.name: bytes_of[one.weight] for one in self.products if one.weight in bytes_of}
         self._activations = self._observed(graph.model, windows)
         operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
         rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
@@ -134,13 +136,34 @@ class Quantizer:
             self._place(graph, entry, readers, fine)
         if compact and self.target != TARGETS["tensorrt"]:
             for one in self.products:
-                large = np.prod(graph.array(one.node.input[1]).shape, dtype=np.int64) >= LEAST
-                if large and one not in chosen and one.node.op_type != "Conv":
+                if one not in chosen and _large(graph, one):
                     self._store(graph, one, nodes[one.name])
         made = graph.finish()
         if self.target == TARGETS["tensorrt"]:
             require_rules(made, "The INT8 model")
         return made
+
+    def build_rounded(self) -> onnx.ModelProto:
+        """The float32 model with its large weights in 8 bits and scales migrated.
+
+        A `Quantizer` of it keeps these weights as they are and moves no scales, so it adds the rounding of activations alone.
+        """
+        model = onnx.ModelProto()
+        model.CopyFrom(self._model)
+        graph = Graph(model)
+        nodes = {node.output[0]: node for node in graph.nodes}
+        large = [one for one in self.products if _large(graph, one)]
+        for entry in dict.fromkeys(one.entry for one in large if one.entry in self._divisors):
+            readers = [one for one in large if one.entry == entry]
+            moved = {output for one in readers if one.reads != entry for output in (one.reads, *graph.makers[one.reads].input)}
+            seeing = {id(nodes[one.name]) for one in readers if one.reads == entry}
+            users = [node for node in graph.readers[entry] if id(node) in seeing or moved & set(node.output)]
+            value = self._even(graph, users[0], readers[0], entry)
+            for user in users:
+                graph.replace_input(user, list(user.input).index(entry), value)
+        for one in large:
+            self._store(graph, one, nodes[one.name], even=True)
+        return graph.finish()
 
     def _observed(self, model: onnx.ModelProto, windows: Iterable[FloatArray]) -> dict[str, Activation]:
         axes = {one.reads: 1 if one.node.op_type == "Conv" else -1 for one in self.products}
@@ -154,7 +177,8 @@ class Quantizer:
         activation = self._activations[readers[0].reads]
         weights = np.concatenate([_matrix(graph.array(one.weight)) for one in readers], axis=1)
         taps = len(graph.makers[readers[0].reads].input) if readers[0].reads != entry else 1
-        movable = all(one.node.op_type == "MatMul" and one.reads == readers[0].reads for one in readers)
+        alike = all(one.node.op_type == "MatMul" and one.reads == readers[0].reads for one in readers)
+        movable = alike and not any(one.name in self._given for one in readers)
         return Operand(activation, weights, readers[0].source, movable, taps)
 
     def _smooth(self, graph: Graph, entry: str, operand: Operand) -> None:
@@ -185,8 +209,7 @@ class Quantizer:
         step = graph.constant(f"{entry}/scale", np.asarray(scale.scale))
         zero = graph.constant(f"{entry}/zero", scale.zero)
         if readers[0][0].entry in self._divisors:
-            factors = graph.constant(f"{entry}/smooth", 1 / self._divided(readers[0][0], entry))
-            value = graph.add(first, "Mul", [entry, factors], f"{entry}/even")
+            value = self._even(graph, first, readers[0][0], entry)
         whole = graph.add(first, "QuantizeLinear", [value, step, zero], f"{entry}/int8")
         rest = remainder(graph, first, value, [whole, step, zero], scale) if wide else ""
         if reads != entry:
@@ -209,20 +232,34 @@ class Quantizer:
             if one.group in fine:
                 add_product(graph, last or node, rest, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
 
-    def _store(self, graph: Graph, one: Product, node: onnx.NodeProto) -> None:
+    def _even(self, graph: Graph, before: onnx.NodeProto, one: Product, entry: str) -> str:
+        """An entry, or what a product reads, with each channel divided by its scale."""
+        factors = graph.constant(f"{entry}/smooth", 1 / self._divided(one, entry))
+        return graph.add(before, "Mul", [entry, factors], f"{entry}/even")
+
+    def _store(self, graph: Graph, one: Product, node: onnx.NodeProto, *, even: bool = False) -> None:
         """INT8 weights for a product that stays float, rounded so that its outputs on what was observed change least.
 
-        No DequantizeLinear makes them float: ONNX Runtime (1.32) has a kernel for that which rounds the other operand to 8 bits
-        too and takes half as long again. A Cast and a Mul of constants are folded once, as the model is loaded.
+        `even` tells that what it reads is divided by its scales. No DequantizeLinear makes them float: ONNX Runtime (1.32) has
+        a kernel for that which rounds the other operand to 8 bits too and takes half as long again. A Cast and a Mul of
+        constants are folded once, as the model is loaded.
         """
-        matrix, limit = graph.array(node.input[1]), self.target.limit
-        given = self._activations[one.reads]
-        if one.entry in self._divisors:
-            given = given.divided(np.reciprocal(self._divisors[one.entry]))
-        whole = graph.constant(f"{one.name}/int8", compensated(matrix, _weighed(given.rows, given.means), limit))
-        steps = graph.constant(f"{one.name}/steps", scales(matrix, limit))
-        wide = graph.add(node, "Cast", [whole], f"{one.name}/wide", to=onnx.TensorProto.FLOAT)
-        graph.replace_input(node, 1, graph.add(node, "Mul", [wide, steps], f"{one.name}/weights"))
+        matrix, given = graph.array(node.input[1]), self._activations[one.reads]
+        scale = self._divisors.get(one.entry)
+        if scale is not None and even:
+            matrix = matrix * scale[:, None]
+        elif scale is not None:
+            given = given.divided(np.reciprocal(scale))
+        whole, steps = self._whole(one, matrix, _weighed(given.rows, given.means))
+        names = [graph.constant(f"{one.name}/int8", whole), graph.constant(f"{one.name}/steps", steps)]
+        wide = graph.add(node, "Cast", names[:1], f"{one.name}/wide", to=onnx.TensorProto.FLOAT)
+        graph.replace_input(node, 1, graph.add(node, "Mul", [wide, names[1]], f"{one.name}/weights"))
+
+    def _whole(self, one: Product, matrix: FloatArray, rows: FloatArray) -> tuple[NDArray[np.int8], FloatArray]:
+        """A product's weights in 8 bits and their steps: those that the model came with, or rounded for these rows."""
+        if one.name in self._given:
+            return self._given[one.name]
+        return compensated(matrix, rows, self.target.limit), scales(matrix, self.target.limit)
 
     def _place_weights(self, graph: Graph, one: Product, node: onnx.NodeProto, rounded: Rounded) -> None:
         whole, steps, shift = rounded
@@ -262,10 +299,32 @@ class Quantizer:
                 activation = self._activations[one.reads]
                 rows = activation.rows
                 given = rows if fine else self._scale(one, wide=wide).round_trip(rows)
-                whole, steps = compensated(matrix, _weighed(given, activation.means), limit), scales(matrix, limit)
+                whole, steps = self._whole(one, matrix, _weighed(given, activation.means))
                 shift = (rows.mean(axis=0) @ matrix - given.mean(axis=0) @ (whole * steps)).astype(np.float32)
                 self._rounded[key] = whole, steps, shift
         return self._rounded[key]
+
+
+def _unpacked(graph: Graph) -> dict[str, tuple[NDArray[np.int8], FloatArray]]:
+    """Makes constants of weights that a model stores in 8 bits, as `_store` does; their bytes and steps by their names."""
+    found = {}
+    for node in [node for node in graph.nodes if node.op_type == "Mul" and graph.is_constant(node.input[1])]:
+        cast = graph.maker(node.input[0])
+        if cast is None or cast.op_type != "Cast" or not graph.is_constant(cast.input[0]):
+            continue
+        whole, steps = graph.array(cast.input[0]), graph.array(node.input[1])
+        if whole.dtype == np.int8 and whole.ndim == 2:
+            name = graph.constant(f"{node.output[0]}/given", np.asarray(whole * steps, np.float32))
+            for reader in list(graph.readers[node.output[0]]):
+                graph.replace_input(reader, list(reader.input).index(node.output[0]), name)
+            found[name] = whole, steps
+    return found
+
+
+def _large(graph: Graph, one: Product) -> bool:
+    """Whether a product's weights are worth storing in 8 bits."""
+    size = np.prod(graph.array(one.node.input[1]).shape, dtype=np.int64)
+    return bool(size >= LEAST) and one.node.op_type != "Conv"
 
 
 def _matrix(weights: FloatArray) -> FloatArray:
