@@ -19,6 +19,7 @@ import numpy as np
 from markers import rewrite
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from vivavoce import Detector
 from vivavoce.bundle import Evaluation
@@ -117,10 +118,26 @@ def _panel(axes: Axes, points: Sequence[Point], places: Sequence[float], label: 
         values = np.array([100 * e.value for e in errors])
         spans = [values - [100 * e.low for e in errors], [100 * e.high for e in errors] - values]
         axes.errorbar(np.array(places) * shift, values, spans, fmt=marker, capsize=2, markersize=5, linewidth=1, label=subset)
-    for point, place in zip(points, places, strict=True):
-        top = max(point.figures["EER", subset].high for subset in SUBSETS)
-        axes.annotate(point.name, (place, 100 * top), (0, 4), textcoords="offset points", fontsize=8, ha="left", rotation=45)
-    axes.set(xscale="log", xlabel=label, ylim=(0, 75), xlim=(min(places) / 1.5, max(places) * 2.5))
+    above, before = False, 0.0
+    for point, place in sorted(zip(points, places, strict=True), key=lambda pair: pair[1]):
+        # Neighbours' names would lie on one another: every second one stands below its intervals.
+        above = not above or place > 1.3 * before
+        before = place
+        ends = [end for subset in SUBSETS for one in [point.figures["EER", subset]] for end in (one.low, one.high)]
+        height, offset = (max(ends), 5) if above else (min(ends), -5)
+        axes.annotate(
+            point.name,
+            (place, 100 * height),
+            (0, offset),
+            textcoords="offset points",
+            fontsize=8,
+            ha="center",
+            va="bottom" if above else "top",
+        )
+    axes.set(xscale="log", xlabel=label, ylim=(0, 60), xlim=(min(places) / 1.7, max(places) * 1.7))
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(ScalarFormatter())
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.spines[["top", "right"]].set_visible(False)
 
 
