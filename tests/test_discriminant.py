@@ -40,10 +40,10 @@ def error(fitted: Utterances, heard: Utterances, count: int) -> float:
 
 def test_turns_away_from_what_differs_between_the_groups_of_a_class() -> None:
     pooled, bonafide, groups, _ = utterances(0, {0: (2.0, 0.0)})
-    weights, _ = fit_discriminant(pooled, bonafide, groups)
+    weights, _ = fit_discriminant(pooled, bonafide, groups, shrinkage=0.1)
     assert weights.shape == (1, 3)
     assert abs(weights[0, 2]) < 0.05 * abs(weights[0, 0])
-    careless, _ = fit_discriminant(pooled, bonafide, groups, between=0.0)
+    careless, _ = fit_discriminant(pooled, bonafide, groups, between=0.0, shrinkage=0.1)
     assert abs(careless[0, 2] / careless[0, 0]) > 3 * abs(weights[0, 2] / weights[0, 0])
 
 

@@ -64,7 +64,7 @@ def others(path: Path) -> dict[str, bytes]:
 def test_two_kinds_on_either_side_of_living_speech_are_told_from_it(trials: list[Trial], tmp_path: Path) -> None:
     before, told = bundle(tmp_path, 2), []
     made = refit(before, trials, tmp_path / "made", recipe(2), advance=lambda done, total: told.append((done, total)))
-    assert told[-1] == (36, 36)
+    assert told[-1] == (54, 54)
     detector = Detector(made.path, speech_gate=False)
     scores = np.array([detector.detect(trial.audio).score for trial in trials], np.float64)
     living = np.array([trial.key == "bonafide" for trial in trials])
@@ -72,7 +72,12 @@ def test_two_kinds_on_either_side_of_living_speech_are_told_from_it(trials: list
     old, new = others(before.path), others(made.path)
     assert {name for name in old if old[name] != new[name]} == {BIAS}
     assert made.manifest.calibration is None
-    assert made.manifest.model.provenance["refitted"] == {"recipe": "default", "clips": 18, "copies": 2}
+    assert made.manifest.model.provenance["refitted"] == {
+        "recipe": "default",
+        "clips": 18,
+        "copies": 3,
+        "telephoned": 1,
+    }
     with pytest.raises(ConfigurationError, match=r"made"):
         refit(before, trials, tmp_path / "made", recipe(2))
 
