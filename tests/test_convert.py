@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import torch
@@ -18,11 +19,12 @@ from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.regression import Limits
 from vivavoce_calibration.scoring import Scorer, score_corpus
 from vivavoce_converters import export
+from vivavoce_converters import quantize as quantize_module
 from vivavoce_converters.checkpoints import OWN_WINDOW, CheckpointError
 from vivavoce_converters.convert import convert
 from vivavoce_converters.countermeasure import Countermeasure, save_countermeasure
 from vivavoce_converters.distill import build_student
-from vivavoce_converters.int8 import Gate, GateError, quantize_bundle
+from vivavoce_converters.int8 import Gate, GateError, quantize_bundle, round_weights
 from vivavoce_converters.recipe import StudentShape
 
 SHAPE = StudentShape(
@@ -90,6 +92,35 @@ def test_quantizing_makes_a_new_bundle_near_the_old_one(float_bundle: Bundle, tr
     assert [e.precision for e in small.manifest.engines] == ["int8"]
     with pytest.raises(ConfigurationError, match="no float32"):
         quantize_bundle(small, tmp_path / "again", trials, "x86-vnni")
+
+
+def test_rounded_weights_stay_in_a_float_bundle_until_activations_follow(
+    float_bundle: Bundle, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize_module, "LEAST", 200)
+    rounded = round_weights(float_bundle, tmp_path / "rounded", trials, "x86-vnni", count=8)
+    (engine,) = rounded.manifest.engines
+    notes = rounded.manifest.model.provenance["rounding"]
+    assert (engine.precision, notes["target"]) == ("float32", "x86-vnni")
+    assert notes["size_ratio"] < 1
+
+    def heaviest(bundle: Bundle) -> int:
+        model = onnx.load(bundle.path / bundle.manifest.engines[0].file)
+        arrays = [onnx.numpy_helper.to_array(one) for one in model.graph.initializer]
+        return max(int(np.abs(array.astype(int)).max()) for array in arrays if array.dtype == np.int8 and array.ndim == 2)
+
+    assert heaviest(rounded) == 127
+    same = quantize_bundle(rounded, tmp_path / "same", trials, "x86-vnni", count=8)
+    assert heaviest(same) == 127
+    found = same.manifest.model.provenance["quantization"]["size_ratio"]
+    sizes = [(one.path / one.manifest.engines[0].file).stat().st_size for one in (same, float_bundle)]
+    assert found == pytest.approx(sizes[0] / sizes[1])
+    # Of seven bits for the one that would saturate, whatever bits they had.
+    assert heaviest(quantize_bundle(rounded, tmp_path / "other", trials, "x86-avx2", count=8)) <= 63
+    for target, message in (("tensorrt", "not for TensorRT"), ("x87", "no target")):
+        with pytest.raises(ConfigurationError, match=message):
+            round_weights(float_bundle, tmp_path / "none", trials, target, count=8)
+    assert not (tmp_path / "none").exists()
 
 
 def labelled(trials: list[Trial], bundle: Bundle) -> list[Trial]:

@@ -124,12 +124,12 @@ def round_weights(
     """The bundle `out` (a new directory) with a float32 engine whose large weights are in 8 bits, as `target` wants them.
 
     Scales are migrated already, so an INT8 engine made of it loses by the activations alone, and what is fitted, calibrated or
-    tested in between has seen the weights that will run. Raises ConfigurationError where the bundle has no float32 ONNX engine,
-    its weights are in other files, or the target quantizes convolutions as such.
+    tested in between has seen the weights that will run. Raises ConfigurationError for an unknown target and one that quantizes
+    convolutions as such, and where the bundle has no float32 ONNX engine or its weights are in other files.
     """
     require_new(out)
     source = _float_engine(bundle)
-    if source.data or TARGETS[target].convolutions:
+    if source.data or (target in TARGETS and TARGETS[target].convolutions):
         raise ConfigurationError("Weights are rounded beforehand in one ONNX file, and not for TensorRT. Quantize it at once.")
     content = {source.file: bundle.read(source.file, source.sha256)}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,8 @@ class Quantizer:
             graph = Graph(graph.finish())
         self.products = products(graph, convolutions=self.target.convolutions)
         self._given = {one.name: bytes_of[one.weight] for one in self.products if one.weight in bytes_of}
+        # Weights that were rounded for another target may have a bit too many for this one.
+        self._given = {name: bytes_ for name, bytes_ in self._given.items() if np.abs(bytes_[0]).max() <= self.target.limit}
         self._activations = self._observed(graph.model, windows)
         operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
         rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
