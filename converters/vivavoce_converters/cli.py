@@ -123,7 +123,7 @@ def quantize_command(
         with _bars() as tell:
             made = round_weights(opened, out, ranges, target, count=count, advance=tell)
         _describe(out, [engine.file for engine in made.manifest.engines])
-        return 0
+        return GOOD
     try:
         with _bars() as tell:
             made = quantize_bundle(

@@ -85,7 +85,7 @@ class Quantizer:
         self.target = TARGETS[target]
         self.beside = _beside(source)
         graph = Graph(onnx.load(source))
-        bytes_of = _unpacked(graph)
+        bytes_of = _unpacked(graph, self.target.limit)
         if not self.target.convolutions:
             unfold(graph)
             fold_norms(graph)
@@ -93,8 +93,6 @@ class Quantizer:
             graph = Graph(graph.finish())
         self.products = products(graph, convolutions=self.target.convolutions)
         self._given = {one.name: bytes_of[one.weight] for one in self.products if one.weight in bytes_of}
-        # Weights that were rounded for another target may have a bit too many for this one.
-        self._given = {name: bytes_ for name, bytes_ in self._given.items() if np.abs(bytes_[0]).max() <= self.target.limit}
         self._activations = self._observed(graph.model, windows)
         operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
         rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
@@ -307,8 +305,8 @@ class Quantizer:
         return self._rounded[key]
 
 
-def _unpacked(graph: Graph) -> dict[str, tuple[NDArray[np.int8], FloatArray]]:
-    """Makes constants of weights that a model stores in 8 bits, as `_store` does; their bytes and steps by their names."""
+def _unpacked(graph: Graph, limit: int) -> dict[str, tuple[NDArray[np.int8], FloatArray]]:
+    """Makes constants of weights that a model stores in 8 bits (`_store`); the bytes and steps of those within the limit."""
     found = {}
     for node in [node for node in graph.nodes if node.op_type == "Mul" and graph.is_constant(node.input[1])]:
         cast = graph.maker(node.input[0])
@@ -319,7 +317,9 @@ def _unpacked(graph: Graph) -> dict[str, tuple[NDArray[np.int8], FloatArray]]:
             name = graph.constant(f"{node.output[0]}/given", np.asarray(whole * steps, np.float32))
             for reader in list(graph.readers[node.output[0]]):
                 graph.replace_input(reader, list(reader.input).index(node.output[0]), name)
-            found[name] = whole, steps
+            # Weights that were rounded for another target may have a bit too many for this one.
+            if np.abs(whole).max() <= limit:
+                found[name] = whole, steps
     return found
 
 
