@@ -382,7 +382,7 @@ class Additive:
     def build(groups: Collection[str], fine: Collection[str]) -> onnx.ModelProto:
         return cast(onnx.ModelProto, (groups, fine))
 
-    def effect(self, model: tuple[Collection[str], Collection[str]]) -> Effect:
+    def effect(self, model: tuple[Collection[str], Collection[str]], count: int | None = None) -> Effect:
         groups, fine = model
         residual = sum(self.VARIANCES[group] * (self.SECOND if group in fine else 1) for group in groups) ** 0.5
         return Effect(1 - residual**2 / 2, residual, self.predicted(residual) * 1.2)
@@ -435,13 +435,15 @@ def product_model(path: Path, weights: NDArray[np.float32], bias: NDArray[np.flo
 
 @pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if target.fine])
 @pytest.mark.parametrize("biased", [False, True])
-def test_two_bytes_for_each_value_keep_it_to_a_five_hundredth_of_a_step(tmp_path: Path, target: str, biased: bool) -> None:
+def test_two_bytes_for_each_value_keep_it_and_others_up_to_four_times_as_far_from_zero(
+    tmp_path: Path, target: str, biased: bool
+) -> None:
     rng = np.random.default_rng(3)
     weights = rng.integers(-127, 128, (32, 24)).astype(np.float32)
     weights[0] = 127  # Then each is a whole number of its channel's steps, and rounding changes none.
     source = product_model(tmp_path / "float32.onnx", weights, rng.standard_normal(24).astype(np.float32) if biased else None)
     values = rng.uniform(-3, 5, (1, 40, 32)).astype(np.float32)
-    made = Quantizer(source, [values], target).build(None, {"product"})
+    made = Quantizer(source, [values / 4], target).build(None, {"product"})
     exact, found = (
         onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
             None, {"samples": values}
@@ -536,8 +538,11 @@ def test_windows_that_are_not_heard_tell_of_margins_alone(float_model: Path) -> 
     assert few.threshold == every.threshold
     assert few.predicted(0.1) == every.predicted(0.1)
     quantized = Quantizer(float_model, windows(6, 1), "x86-vnni").build()
-    six = Sample(model, audio[:6], bonafide[:6]).effect(quantized)
-    assert few.effect(quantized).residual == six.residual
+    six = Sample(model, audio[:6], bonafide[:6])
+    left = six.effect(quantized).residual * six.scores.std()
+    assert few.effect(quantized).residual * few.scores.std() == pytest.approx(left)
+    assert every.effect(quantized, 6) == few.effect(quantized)
+    assert every.effect(quantized) != few.effect(quantized)
 
 
 def test_budgets_are_shares_of_flips() -> None:

@@ -19,13 +19,13 @@ from .ranges import Scale
 __all__ = ["add_product", "remainder"]
 
 
-def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: list[str], scale: Scale) -> str:
-    """What rounding took from a value, itself in 8 bits and float again: half a step at most, where nothing was clipped.
+def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: list[str], scale: Scale) -> tuple[str, list[str]]:
+    """What rounding took from a value, half a step at most where nothing was clipped, in 8 bits; their step and zero point.
 
     `rounded` are the value's bytes, their step and their zero point, which `scale` has too.
     """
     signed = scale.zero.dtype == np.int8
-    names = [f"{rounded[0]}/{key}" for key in ("given", "lost", "rest", "rest/float")]
+    names = [f"{rounded[0]}/{key}" for key in ("given", "lost", "rest")]
     given = graph.add(before, "DequantizeLinear", rounded, names[0])
     lost = graph.add(before, "Sub", [value, given], names[1])
     finer = Scale(np.float32(scale.scale / 254), np.array(0, np.int8) if signed else np.array(128, np.uint8))
@@ -33,8 +33,7 @@ def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: list[st
         graph.constant(f"{names[2]}/step", np.asarray(finer.scale)),
         graph.constant(f"{names[2]}/middle", finer.zero),
     ]
-    rest = graph.add(before, "QuantizeLinear", [lost, *quantum], names[2])
-    return graph.add(before, "DequantizeLinear", [rest, *quantum], names[3])
+    return graph.add(before, "QuantizeLinear", [lost, *quantum], names[2]), quantum
 
 
 def add_product(graph: Graph, last: onnx.NodeProto, rest: str, name: str, weights: str, steps: NDArray[np.float32]) -> None:

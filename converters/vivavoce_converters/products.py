@@ -10,7 +10,7 @@ import onnx
 
 from .graphs import Graph, attribute
 
-__all__ = ["Product", "float_convolutions", "products", "unfold"]
+__all__ = ["Product", "float_convolutions", "moved", "products", "unfold"]
 
 SMALLEST = 192
 """Inputs and outputs that a convolution must have for INT8 to be faster: below, conversions cost what the product saves."""
@@ -150,6 +150,22 @@ def _entry(graph: Graph, name: str) -> str:
         return name
     first = graph.maker(maker.input[0]) if maker.op_type == "Concat" else maker
     return str(first.input[0]) if first is not None else name
+
+
+def moved(graph: Graph, one: Product, value: str) -> str:
+    """What a product reads, made of `value` where it is made of the entry."""
+
+    def again(name: str) -> str:
+        if name == one.entry:
+            return value
+        maker = graph.maker(name)
+        if maker is None:
+            return name
+        attributes = {key.name: onnx.helper.get_attribute_value(key) for key in maker.attribute}
+        inputs = [again(given) for given in maker.input]
+        return graph.add(graph.makers[one.reads], maker.op_type, inputs, f"{name}/{value}", **attributes)
+
+    return again(one.reads)
 
 
 def _source(graph: Graph, name: str) -> str:

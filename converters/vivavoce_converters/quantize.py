@@ -21,7 +21,7 @@ from .fine import add_product, remainder
 from .graphs import Graph
 from .halves import LEAST
 from .norms import fold_norms
-from .products import Product, products, unfold
+from .products import Product, moved, products, unfold
 from .qdq_rules import require_rules
 from .ranges import METHODS, Activation, Scale, exposed, observe
 from .rounding import compensated, nearest, scales
@@ -33,6 +33,7 @@ __all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
 FloatArray = NDArray[np.float32]
 Rounded = tuple[NDArray[np.int8], FloatArray, FloatArray]
 POOLED = 8.0
+HEADROOM = 4
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,7 @@ class Quantizer:
         chosen = [one for one in self.products if groups is None or one.group in groups]
         placed: defaultdict[str, list[tuple[Product, onnx.NodeProto]]] = defaultdict(list)
         for one in chosen:
-            # A product's frames side by side become two bytes; one byte is taken before they are put there.
-            placed[one.reads if one.group in fine else one.entry].append((one, nodes[one.name]))
+            placed[one.entry].append((one, nodes[one.name]))
         for entry, readers in placed.items():
             self._place(graph, entry, readers, fine)
         if compact and self.target != TARGETS["tensorrt"]:
@@ -155,12 +155,9 @@ class Quantizer:
         large = [one for one in self.products if _large(graph, one)]
         for entry in dict.fromkeys(one.entry for one in large if one.entry in self._divisors):
             readers = [one for one in large if one.entry == entry]
-            moved = {output for one in readers if one.reads != entry for output in (one.reads, *graph.makers[one.reads].input)}
-            seeing = {id(nodes[one.name]) for one in readers if one.reads == entry}
-            users = [node for node in graph.readers[entry] if id(node) in seeing or moved & set(node.output)]
-            value = self._even(graph, users[0], readers[0], entry)
-            for user in users:
-                graph.replace_input(user, list(user.input).index(entry), value)
+            value = self._even(graph, graph.readers[entry][0], readers[0], entry)
+            for one in readers:
+                graph.replace_input(nodes[one.name], 0, moved(graph, one, value))
         for one in large:
             self._store(graph, one, nodes[one.name], even=True)
         return graph.finish()
@@ -200,37 +197,33 @@ class Quantizer:
             self._divisors[entry] = scale
 
     def _place(self, graph: Graph, entry: str, readers: list[tuple[Product, onnx.NodeProto]], fine: Collection[str]) -> None:
-        """Q in front of what moves the entry about, or of the products; DQ and INT8 weights at each product."""
-        reads = readers[0][0].reads
-        first = graph.readers[entry][0] if reads != entry else readers[0][1]
-        value = entry
+        """Q behind the entry, in front of what moves it about; DQ and INT8 weights at each product."""
+        first, value = graph.readers[entry][0], entry
         wide = any(one.group in fine for one, _ in readers)
         scale = self._scale(readers[0][0], wide=wide)
-        step = graph.constant(f"{entry}/scale", np.asarray(scale.scale))
-        zero = graph.constant(f"{entry}/zero", scale.zero)
-        if readers[0][0].entry in self._divisors:
+        bits = [graph.constant(f"{entry}/scale", np.asarray(scale.scale)), graph.constant(f"{entry}/zero", scale.zero)]
+        if entry in self._divisors:
             value = self._even(graph, first, readers[0][0], entry)
-        whole = graph.add(first, "QuantizeLinear", [value, step, zero], f"{entry}/int8")
-        rest = remainder(graph, first, value, [whole, step, zero], scale) if wide else ""
-        if reads != entry:
-            moved = {reads, *graph.makers[reads].input}
-            for mover in [node for node in graph.readers[entry] if moved & set(node.output)]:
-                graph.replace_input(mover, 0, whole)
-        dequantized: dict[str, str] = {}
+        whole = graph.add(first, "QuantizeLinear", [value, *bits], f"{entry}/int8")
+        rest, finer = remainder(graph, first, value, [whole, *bits], scale) if wide else ("", [])
+
+        def dequantized(node: onnx.NodeProto, inner: str, bits: list[str]) -> str:
+            made = f"{inner}/float"
+            return made if graph.maker(made) else graph.add(node, "DequantizeLinear", [inner, *bits], made)
+
         for one, node in readers:
-            inner = whole if one.reads == entry else one.reads
+            inner = moved(graph, one, whole)
             rounded = self._rounding(graph, one, wide=wide, fine=one.group in fine)
             last = None if self.target.signed else adder(graph, node)
             if last is not None:
                 weights, steps, shift = rounded
-                multiply_bytes(graph, node, inner, zero, weights, np.asarray(scale.scale * steps, np.float32), shift)
+                multiply_bytes(graph, node, inner, bits[1], weights, np.asarray(scale.scale * steps, np.float32), shift)
             else:
-                if inner not in dequantized:
-                    dequantized[inner] = graph.add(node, "DequantizeLinear", [inner, step, zero], f"{inner}/float")
-                graph.replace_input(node, 0, dequantized[inner])
+                graph.replace_input(node, 0, dequantized(node, inner, bits))
                 self._place_weights(graph, one, node, rounded)
             if one.group in fine:
-                add_product(graph, last or node, rest, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
+                lost = dequantized(node, moved(graph, one, rest), finer)
+                add_product(graph, last or node, lost, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
 
     def _even(self, graph: Graph, before: onnx.NodeProto, one: Product, entry: str) -> str:
         """An entry, or what a product reads, with each channel divided by its scale."""
@@ -279,10 +272,15 @@ class Quantizer:
         return scale if entry == one.reads else scale[: len(scale) // self._taps[one.entry]]
 
     def _scale(self, one: Product, *, wide: bool) -> Scale:
-        """The scale of what a product reads; a wide one clips nothing that was seen, where a second byte makes it fine."""
-        activation = self._activations[one.reads]
-        interval = METHODS["min-max" if wide else self.choices[one.source].method](activation.values())
-        return Scale.over(*interval, signed=self.target.signed, symmetric=self.target.symmetric)
+        """The scale of what a product reads; a wide one, which a second byte makes fine, leaves room beyond what was seen.
+
+        The feed-forward states of Whisper's fifth layer reach 268 on 48 windows of speech and 2,205 on 120 others. In ranges
+        four times as wide two bytes leave a residual of 0.0016 there, where they left 0.0064, and 0.0005 at most elsewhere.
+        """
+        values = self._activations[one.reads].values()
+        low, high = METHODS["min-max" if wide else self.choices[one.source].method](values)
+        room = HEADROOM if wide else 1
+        return Scale.over(room * low, room * high, signed=self.target.signed, symmetric=self.target.symmetric)
 
     def _rounding(self, graph: Graph, one: Product, *, wide: bool, fine: bool) -> Rounded:
         """A product's INT8 weights, the step of each output channel, and what the rounding takes from its mean output."""

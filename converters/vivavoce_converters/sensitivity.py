@@ -19,6 +19,8 @@ from .graphs import session
 __all__ = ["Effect", "Mix", "Sample", "fastest", "parse_budget"]
 
 FloatArray = NDArray[np.float32]
+ALONE = 64
+"""Windows that a group alone is measured on: its residual is known to a tenth, and a mix is measured on all of them."""
 NORMAL = norm.ppf((np.arange(200) + 0.5) / 200)
 Build = Callable[[Collection[str], Collection[str]], onnx.ModelProto]
 
@@ -66,13 +68,14 @@ class Sample:
         below = self.scores[self.scores < found]
         self.threshold = (found + below.max()) / 2 if below.size else found
 
-    def effect(self, model: onnx.ModelProto) -> Effect:
-        """What a model's scores on the windows are against the float32 ones."""
-        found, known = scores(model, self.windows), self.scores[: len(self.windows)]
+    def effect(self, model: onnx.ModelProto, count: int | None = None) -> Effect:
+        """What a model's scores on the windows, or on the first `count` of them, are against the float32 ones."""
+        found = scores(model, self.windows[:count])
+        known = self.scores[: len(found)]
         slope, offset = np.polyfit(found, known, 1)
         left = slope * found + offset - known
         correlation = float(np.corrcoef(found, known)[0, 1])
-        return Effect(correlation, float(left.std() / known.std()), self._flips(left))
+        return Effect(correlation, float(left.std() / self.scores.std()), self._flips(left))
 
     def predicted(self, residual: float) -> float:
         """The share of decisions that a normal residual of that size turns."""
@@ -118,7 +121,7 @@ def fastest(
     for level in range(levels):
         alone.append({})
         for group in costs:
-            alone[level][group] = sample.effect(build({group}, {group} if level else ()))
+            alone[level][group] = sample.effect(build({group}, {group} if level else ()), ALONE)
             advance(1)
     ranked = [dict(sorted(found.items(), key=lambda item: -item[1].residual)) for found in alone]
     at = dict.fromkeys(costs, 0)
