@@ -34,6 +34,7 @@ FloatArray = NDArray[np.float32]
 Rounded = tuple[NDArray[np.int8], FloatArray, FloatArray]
 POOLED = 8.0
 HEADROOM = 4
+"""What two bytes have room for, in multiples of all that was seen; where others read one of the two, it must be fine: 1."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Quantizer:
         for entry, operand in operands.items():
             self._smooth(graph, entry, operand)
         self._model = graph.finish()
-        self._rounded: dict[tuple[str, bool, bool], Rounded] = {}
+        self._rounded: dict[tuple[str, int | None, bool], Rounded] = {}
 
     @property
     def groups(self) -> dict[str, int]:
@@ -199,13 +200,14 @@ class Quantizer:
     def _place(self, graph: Graph, entry: str, readers: list[tuple[Product, onnx.NodeProto]], fine: Collection[str]) -> None:
         """Q behind the entry, in front of what moves it about; DQ and INT8 weights at each product."""
         first, value = graph.readers[entry][0], entry
-        wide = any(one.group in fine for one, _ in readers)
-        scale = self._scale(readers[0][0], wide=wide)
+        twice = [one.group in fine for one, _ in readers]
+        room = (HEADROOM if all(twice) else 1) if any(twice) else None
+        scale = self._scale(readers[0][0], room)
         bits = [graph.constant(f"{entry}/scale", np.asarray(scale.scale)), graph.constant(f"{entry}/zero", scale.zero)]
         if entry in self._divisors:
             value = self._even(graph, first, readers[0][0], entry)
         whole = graph.add(first, "QuantizeLinear", [value, *bits], f"{entry}/int8")
-        rest, finer = remainder(graph, first, value, [whole, *bits], scale) if wide else ("", [])
+        rest, finer = remainder(graph, first, value, [whole, *bits], scale) if room else ("", [])
 
         def dequantized(node: onnx.NodeProto, inner: str, bits: list[str]) -> str:
             made = f"{inner}/float"
@@ -213,7 +215,7 @@ class Quantizer:
 
         for one, node in readers:
             inner = moved(graph, one, whole)
-            rounded = self._rounding(graph, one, wide=wide, fine=one.group in fine)
+            rounded = self._rounding(graph, one, room, fine=one.group in fine)
             last = None if self.target.signed else adder(graph, node)
             if last is not None:
                 weights, steps, shift = rounded
@@ -271,20 +273,20 @@ class Quantizer:
         scale = self._divisors[one.entry]
         return scale if entry == one.reads else scale[: len(scale) // self._taps[one.entry]]
 
-    def _scale(self, one: Product, *, wide: bool) -> Scale:
-        """The scale of what a product reads; a wide one, which a second byte makes fine, leaves room beyond what was seen.
+    def _scale(self, one: Product, room: int | None) -> Scale:
+        """The scale of what a product reads: of the range that was chosen, or of `room` times all that was seen.
 
-        The feed-forward states of Whisper's fifth layer reach 268 on 48 windows of speech and 2,205 on 120 others. In ranges
-        four times as wide two bytes leave a residual of 0.0016 there, where they left 0.0064, and 0.0005 at most elsewhere.
+        The first suits one byte a value, the second those for which there are two, and ranges can be wide. The feed-forward
+        states of Whisper's fifth layer reach 268 on 48 windows of speech and 2,205 on 120 others. With four times the room two
+        bytes leave a residual of 0.0016 there, where they left 0.0064, and 0.0005 at most elsewhere.
         """
         values = self._activations[one.reads].values()
-        low, high = METHODS["min-max" if wide else self.choices[one.source].method](values)
-        room = HEADROOM if wide else 1
-        return Scale.over(room * low, room * high, signed=self.target.signed, symmetric=self.target.symmetric)
+        low, high = METHODS["min-max" if room else self.choices[one.source].method](values)
+        return Scale.over((room or 1) * low, (room or 1) * high, signed=self.target.signed, symmetric=self.target.symmetric)
 
-    def _rounding(self, graph: Graph, one: Product, *, wide: bool, fine: bool) -> Rounded:
+    def _rounding(self, graph: Graph, one: Product, room: int | None, *, fine: bool) -> Rounded:
         """A product's INT8 weights, the step of each output channel, and what the rounding takes from its mean output."""
-        key = one.name, wide, fine
+        key = one.name, room, fine
         if key not in self._rounded:
             weights = graph.array(one.weight)
             matrix = _matrix(weights) * self._divisors.get(one.entry, np.ones(1, np.float32))[:, None]
@@ -296,7 +298,7 @@ class Quantizer:
             else:
                 activation = self._activations[one.reads]
                 rows = activation.rows
-                given = rows if fine else self._scale(one, wide=wide).round_trip(rows)
+                given = rows if fine else self._scale(one, room).round_trip(rows)
                 whole, steps = self._whole(one, matrix, _weighed(given, activation.means))
                 shift = (rows.mean(axis=0) @ matrix - given.mean(axis=0) @ (whole * steps)).astype(np.float32)
                 self._rounded[key] = whole, steps, shift
