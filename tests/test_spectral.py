@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
+from rewriting import rewritten
 
 from vivavoce_converters import spectral
-from vivavoce_converters.graphs import Graph, attribute, session
+from vivavoce_converters.graphs import attribute, session
 from vivavoce_converters.spectral import transform_long_kernels
 
 CHANNELS, GROUPS = 6, 3
@@ -36,14 +37,6 @@ def convolution(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def transformed(model: onnx.ModelProto) -> onnx.ModelProto:
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    graph = Graph(changed)
-    transform_long_kernels(graph)
-    return graph.finish()
-
-
 @settings(max_examples=40, deadline=None)
 @given(
     blocks=st.integers(1, 4),
@@ -57,7 +50,7 @@ def test_the_outputs_are_the_same(blocks: int, length: int, padding: tuple[int, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spectral, "SHORTEST", 0)
         patch.setattr(spectral, "BLOCK", length)
-        made = transformed(model)
+        made = rewritten(model, transform_long_kernels)
     onnx.checker.check_model(made, full_check=True)
     assert [attribute(node, "group", 1) for node in made.graph.node if node.op_type == "Conv"] == [GROUPS * (length + 1)]
     x = np.random.default_rng(frames).standard_normal((2, CHANNELS, frames)).astype(np.float32)
@@ -71,9 +64,8 @@ def test_rounding_is_that_of_the_convolution() -> None:
     x = np.random.default_rng(0).standard_normal((1, 128, 201)).astype(np.float32)
     weight, bias = (torch.from_numpy(numpy_helper.to_array(tensor).copy()).double() for tensor in model.graph.initializer)
     exact = torch.nn.functional.conv1d(torch.from_numpy(x).double(), weight, bias, padding=64, groups=2).numpy()
-    errors = [
-        np.abs(session(one.SerializeToString()).run(None, {"x": x})[0] - exact).max() for one in (model, transformed(model))
-    ]
+    models = model, rewritten(model, transform_long_kernels)
+    errors = [np.abs(session(one.SerializeToString()).run(None, {"x": x})[0] - exact).max() for one in models]
     assert errors[1] < 2 * errors[0] < 1e-5 * exact.std()
 
 
@@ -88,4 +80,4 @@ def test_rounding_is_that_of_the_convolution() -> None:
     ids=["short", "not of whole blocks", "strided", "dilated"],
 )
 def test_others_are_left_alone(model: onnx.ModelProto) -> None:
-    assert transformed(model).SerializeToString() == model.SerializeToString()
+    assert rewritten(model, transform_long_kernels).SerializeToString() == model.SerializeToString()
