@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import onnx
@@ -31,7 +31,7 @@ from vivavoce_converters.ranges import METHODS, Activation, Scale
 from vivavoce_converters.recipe import StudentShape
 from vivavoce_converters.rounding import compensated, nearest, scales
 from vivavoce_converters.sensitivity import Effect, Sample, fastest, parse_budget
-from vivavoce_converters.smoothing import Operand, choose, migrated
+from vivavoce_converters.smoothing import Choice, Operand, choose, migrated
 
 WINDOW = 16_000
 SHAPE = StudentShape(
@@ -509,8 +509,18 @@ def test_a_small_residual_turns_as_many_decisions_whichever_scores_lie_next_to_t
 def test_weights_rounded_beforehand_are_kept_to_the_bit(
     float_model: Path, small_is_large: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(quantize_module, "LEAST", 1_000)
+    def choose_more(operands: dict[str, Operand], **rules: Any) -> dict[str, Choice]:
+        """Moves scales out of the convolutions' frames too."""
+        choices = choose(operands, **rules)
+        for entry, operand in operands.items():
+            if operand.taps > 1 and operand.movable:
+                choices[operand.source].strengths[entry] = 0.5
+        return choices
+
+    monkeypatch.setattr(quantize_module, "choose", choose_more)
+    monkeypatch.setattr(quantize_module, "LEAST", 500)
     first = Quantizer(float_model, windows(6, 1), "x86-vnni")
+    assert any(one.reads != one.entry and one.entry in first._divisors for one in first.products)
     assert any(any(choice.strengths.values()) for choice in first.choices.values())
     rounded = tmp_path / "rounded.onnx"
     onnx.save(first.build_rounded(), rounded)
@@ -521,6 +531,7 @@ def test_weights_rounded_beforehand_are_kept_to_the_bit(
 
     again = Quantizer(rounded, windows(6, 1), "x86-vnni")
     assert again.groups == first.groups
+    assert [one.reads == one.entry for one in again.products] == [one.reads == one.entry for one in first.products]
     small = {one.group for one in again.products if one.name not in again._given}
     large = set(again.groups) - small
     assert len(large) >= 4

@@ -14,7 +14,7 @@ from onnx import helper, numpy_helper
 
 from vivavoce.exact import require_exact
 
-__all__ = ["Graph", "attribute", "session"]
+__all__ = ["Graph", "attribute", "attributes", "session"]
 
 Array = NDArray[Any]
 
@@ -118,9 +118,14 @@ class Graph:
             self.readers[name].append(node)
 
 
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """The values of a node's attributes by their names."""
+    return {one.name: helper.get_attribute_value(one) for one in node.attribute}
+
+
 def attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:
     """The value of a node's attribute, or `default`."""
-    return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
+    return attributes(node).get(name, default)
 
 
 def session(model: str | bytes, *, threads: int = 1) -> onnxruntime.InferenceSession:

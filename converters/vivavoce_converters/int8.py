@@ -34,7 +34,7 @@ LIMITS = Limits(pearson=0.998, flips=0.015)
 """What an INT8 engine must keep unless told otherwise. 600 trials show that flips are below 1.5 % where 3 flip."""
 
 WINDOWS = 200
-"""How many windows, of one trial each, sensitivity is measured on."""
+"""How many windows, of one trial each, mixes are measured on."""
 MARGINS = 400
 """How many more are scored in float32, to know how many scores lie how close to the threshold."""
 

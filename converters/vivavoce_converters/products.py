@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from .graphs import Graph, attribute
+from .graphs import Graph, attribute, attributes
 
 __all__ = ["Product", "float_convolutions", "moved", "products", "unfold"]
 
@@ -122,8 +122,7 @@ def _frames(graph: Graph, node: onnx.NodeProto, name: str) -> str:
     if graph.maker(made) is not None:
         return made
     if maker is not None and maker.op_type in ("Gelu", "Relu"):
-        attributes = {one.name: onnx.helper.get_attribute_value(one) for one in maker.attribute}
-        return graph.add(node, maker.op_type, [_frames(graph, node, maker.input[0])], made, **attributes)
+        return graph.add(node, maker.op_type, [_frames(graph, node, maker.input[0])], made, **attributes(maker))
     return graph.add(node, "Transpose", [name], made, perm=[0, 2, 1])
 
 
@@ -161,9 +160,8 @@ def moved(graph: Graph, one: Product, value: str) -> str:
         maker = graph.maker(name)
         if maker is None:
             return name
-        attributes = {key.name: onnx.helper.get_attribute_value(key) for key in maker.attribute}
         inputs = [again(given) for given in maker.input]
-        return graph.add(graph.makers[one.reads], maker.op_type, inputs, f"{name}/{value}", **attributes)
+        return graph.add(graph.makers[one.reads], maker.op_type, inputs, f"{value}/{name}", **attributes(maker))
 
     return again(one.reads)
 

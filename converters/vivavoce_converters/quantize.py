@@ -34,7 +34,7 @@ FloatArray = NDArray[np.float32]
 Rounded = tuple[NDArray[np.int8], FloatArray, FloatArray]
 POOLED = 8.0
 HEADROOM = 4
-"""What two bytes have room for, in multiples of all that was seen; where others read one of the two, it must be fine: 1."""
+"""The range of two bytes, in multiples of what was seen. Where another product reads the first of them alone, it is 1."""
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ class Quantizer:
         large = [one for one in self.products if _large(graph, one)]
         for entry in dict.fromkeys(one.entry for one in large if one.entry in self._divisors):
             readers = [one for one in large if one.entry == entry]
-            value = self._even(graph, graph.readers[entry][0], readers[0], entry)
+            value = self._even(graph, entry)
             for one in readers:
                 graph.replace_input(nodes[one.name], 0, moved(graph, one, value))
         for one in large:
@@ -203,15 +203,15 @@ class Quantizer:
         twice = [one.group in fine for one, _ in readers]
         room = (HEADROOM if all(twice) else 1) if any(twice) else None
         scale = self._scale(readers[0][0], room)
-        bits = [graph.constant(f"{entry}/scale", np.asarray(scale.scale)), graph.constant(f"{entry}/zero", scale.zero)]
+        quantum = [graph.constant(f"{entry}/scale", np.asarray(scale.scale)), graph.constant(f"{entry}/zero", scale.zero)]
         if entry in self._divisors:
-            value = self._even(graph, first, readers[0][0], entry)
-        whole = graph.add(first, "QuantizeLinear", [value, *bits], f"{entry}/int8")
-        rest, finer = remainder(graph, first, value, [whole, *bits], scale) if room else ("", [])
+            value = self._even(graph, entry)
+        whole = graph.add(first, "QuantizeLinear", [value, *quantum], f"{entry}/int8")
+        rest, finer = remainder(graph, first, value, [whole, *quantum], scale) if room else ("", [])
 
-        def dequantized(node: onnx.NodeProto, inner: str, bits: list[str]) -> str:
+        def dequantized(node: onnx.NodeProto, inner: str, steps: list[str]) -> str:
             made = f"{inner}/float"
-            return made if graph.maker(made) else graph.add(node, "DequantizeLinear", [inner, *bits], made)
+            return made if graph.maker(made) else graph.add(node, "DequantizeLinear", [inner, *steps], made)
 
         for one, node in readers:
             inner = moved(graph, one, whole)
@@ -219,18 +219,19 @@ class Quantizer:
             last = None if self.target.signed else adder(graph, node)
             if last is not None:
                 weights, steps, shift = rounded
-                multiply_bytes(graph, node, inner, bits[1], weights, np.asarray(scale.scale * steps, np.float32), shift)
+                multiply_bytes(graph, node, inner, quantum[1], weights, np.asarray(scale.scale * steps, np.float32), shift)
             else:
-                graph.replace_input(node, 0, dequantized(node, inner, bits))
+                graph.replace_input(node, 0, dequantized(node, inner, quantum))
                 self._place_weights(graph, one, node, rounded)
             if one.group in fine:
                 lost = dequantized(node, moved(graph, one, rest), finer)
                 add_product(graph, last or node, lost, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
 
-    def _even(self, graph: Graph, before: onnx.NodeProto, one: Product, entry: str) -> str:
-        """An entry, or what a product reads, with each channel divided by its scale."""
-        factors = graph.constant(f"{entry}/smooth", 1 / self._divided(one, entry))
-        return graph.add(before, "Mul", [entry, factors], f"{entry}/even")
+    def _even(self, graph: Graph, entry: str) -> str:
+        """An entry with each channel divided by its scale, which is the same for all frames that a product reads at once."""
+        scale = self._divisors[entry]
+        factors = graph.constant(f"{entry}/smooth", 1 / scale[: len(scale) // self._taps[entry]])
+        return graph.add(graph.readers[entry][0], "Mul", [entry, factors], f"{entry}/even")
 
     def _store(self, graph: Graph, one: Product, node: onnx.NodeProto, *, even: bool = False) -> None:
         """INT8 weights for a product that stays float, rounded so that its outputs on what was observed change least.
@@ -267,11 +268,6 @@ class Quantizer:
             if reader.op_type == "Add" and bias is not None and graph.array(bias).shape == shift.shape:
                 index = list(reader.input).index(bias)
                 graph.replace_input(reader, index, graph.constant(f"{one.name}/bias", graph.array(bias) + shift))
-
-    def _divided(self, one: Product, entry: str) -> FloatArray:
-        """What an entry's channels are divided by: those of one frame where several are put side by side only behind it."""
-        scale = self._divisors[one.entry]
-        return scale if entry == one.reads else scale[: len(scale) // self._taps[one.entry]]
 
     def _scale(self, one: Product, room: int | None) -> Scale:
         """The scale of what a product reads: of the range that was chosen, or of `room` times all that was seen.
