@@ -1,10 +1,13 @@
-"""A graph rewritten, beside the one that it was."""
+"""Graphs to rewrite, and a graph rewritten, beside the one that it was."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from vivavoce_converters.graphs import Graph
 
@@ -16,3 +19,33 @@ def rewritten(original: onnx.ModelProto, rewrite: Callable[[Graph], object]) -> 
     graph = Graph(changed)
     rewrite(graph)
     return graph.finish()
+
+
+def product_model(path: Path, weights: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Path:
+    """A file with one product of "samples" (1, frames, inputs), and a bias where there is one."""
+    helper = onnx.helper
+    nodes = [helper.make_node("MatMul", ["samples", "weights"], ["product" if bias is not None else "out"], "product")]
+    constants = [onnx.numpy_helper.from_array(weights, "weights")]
+    if bias is not None:
+        nodes.append(helper.make_node("Add", ["product", "bias"], ["out"], "add"))
+        constants.append(onnx.numpy_helper.from_array(bias, "bias"))
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, width])
+        for name, width in zip(("samples", "out"), weights.shape, strict=True)
+    ]
+    graph = helper.make_graph(nodes, "product", values[:1], values[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    return path
+
+
+def shared_weights(model: onnx.ModelProto) -> list[str]:
+    """Constants of signed bytes that more than one product or DequantizeLinear reads."""
+    matrices = {one.name for one in model.graph.initializer if one.data_type == onnx.TensorProto.INT8 and len(one.dims) > 1}
+    read = [
+        name
+        for node in model.graph.node
+        if node.op_type in ("MatMulInteger", "DequantizeLinear")
+        for name in node.input
+        if name in matrices
+    ]
+    return sorted({name for name in read if read.count(name) > 1})

@@ -9,8 +9,9 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from rewriting import shared_weights
 
-from vivavoce.bundle import EngineFile
+from vivavoce.bundle import Bundle, EngineFile, default_bundle
 from vivavoce.engine import OnnxEngine
 from vivavoce.exact import LARGEST, PAIRS, saturates
 
@@ -61,3 +62,10 @@ def test_the_probe_adds_the_largest_pairs() -> None:
     assert numpy_helper.to_array(weights.attribute[0].t).tolist() == [LARGEST[1]]
     assert numpy_helper.to_array(model.graph.initializer[0])[0] == PAIRS
     assert 2 * LARGEST[0] * LARGEST[1] > np.iinfo(np.int16).max
+
+
+def test_no_weights_of_the_embedded_bundle_are_read_by_two_products() -> None:
+    """ONNX Runtime 1.32 cannot load such a model where it must multiply exactly, and then nothing runs without VNNI."""
+    bundle = Bundle(default_bundle())
+    (engine,) = bundle.manifest.engines
+    assert shared_weights(onnx.load_from_string(bundle.read(engine.file, engine.sha256))) == []

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
+from rewriting import product_model, shared_weights
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_converters import halves
@@ -23,7 +24,7 @@ from vivavoce_converters import quantize as quantize_module
 from vivavoce_converters import smoothing as smoothing_module
 from vivavoce_converters.distill import build_student
 from vivavoce_converters.export import export_onnx
-from vivavoce_converters.graphs import Graph
+from vivavoce_converters.graphs import Graph, session
 from vivavoce_converters.products import float_convolutions, unfold
 from vivavoce_converters.qdq_rules import broken_rules
 from vivavoce_converters.quantize import TARGETS, Quantizer, quantize_onnx
@@ -69,8 +70,8 @@ def small_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def scores(model: Path | onnx.ModelProto, batches: Iterator[NDArray[np.float32]]) -> NDArray[np.float64]:
     content = model.SerializeToString() if isinstance(model, onnx.ModelProto) else str(model)
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return np.array([session.run(["score"], {"samples": batch})[0][0] for batch in batches], np.float64)
+    made = session(content)
+    return np.array([made.run(["score"], {"samples": batch})[0][0] for batch in batches], np.float64)
 
 
 @pytest.mark.parametrize("target", TARGETS)
@@ -416,23 +417,6 @@ def test_a_second_byte_comes_before_float(budget: float, fine: tuple[str, ...], 
     assert mix.alone_fine["dear and bad"].residual == pytest.approx(mix.alone["dear and bad"].residual / 10)
 
 
-def product_model(path: Path, weights: NDArray[np.float32], bias: NDArray[np.float32] | None) -> Path:
-    """A file with one product of "samples" (1, frames, inputs), and a bias where there is one."""
-    helper = onnx.helper
-    nodes = [helper.make_node("MatMul", ["samples", "weights"], ["product" if bias is not None else "out"], "product")]
-    constants = [onnx.numpy_helper.from_array(weights, "weights")]
-    if bias is not None:
-        nodes.append(helper.make_node("Add", ["product", "bias"], ["out"], "add"))
-        constants.append(onnx.numpy_helper.from_array(bias, "bias"))
-    values = [
-        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, width])
-        for name, width in zip(("samples", "out"), weights.shape, strict=True)
-    ]
-    graph = helper.make_graph(nodes, "product", values[:1], values[1:], constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
-    return path
-
-
 @pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if target.fine])
 @pytest.mark.parametrize("biased", [False, True])
 def test_two_bytes_for_each_value_keep_it_and_others_up_to_four_times_as_far_from_zero(
@@ -444,12 +428,8 @@ def test_two_bytes_for_each_value_keep_it_and_others_up_to_four_times_as_far_fro
     source = product_model(tmp_path / "float32.onnx", weights, rng.standard_normal(24).astype(np.float32) if biased else None)
     values = rng.uniform(-3, 5, (1, 40, 32)).astype(np.float32)
     made = Quantizer(source, [values / 4], target).build(None, {"product"})
-    exact, found = (
-        onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"]).run(
-            None, {"samples": values}
-        )[0]
-        for model in (onnx.load(source), made)
-    )
+    assert shared_weights(made) == []
+    exact, found = (session(model.SerializeToString()).run(None, {"samples": values})[0] for model in (onnx.load(source), made))
     step = np.ptp(values) / 255
     assert np.abs(found - exact).max() <= step / 508 * np.abs(weights).sum(axis=0).max() * 1.05 + 1e-2
     assert np.abs(found - exact).max() > 0

@@ -80,6 +80,14 @@ class Graph:
         self._connect(node)
         return output
 
+    def add_behind(self, node: onnx.NodeProto, value: str, inner: str) -> None:
+        """Adds a value to what a node gives. What it gave before is called `inner` from then on, the sum as before."""
+        before = self.add(node, node.op_type, list(node.input), inner, node.name, **attributes(node))
+        self.replace_input(node, 0, before)
+        self.replace_input(node, 1, value)
+        del node.attribute[:]
+        node.op_type, node.name = "Add", f"{inner}/sum"
+
     def replace_input(self, node: onnx.NodeProto, index: int, name: str) -> None:
         """Lets a node read another value."""
         self.readers[node.input[index]].remove(node)

@@ -21,6 +21,7 @@ from .fine import add_product, remainder
 from .graphs import Graph
 from .halves import LEAST
 from .norms import fold_norms
+from .outliers import outlying, part, unread
 from .products import Product, moved, products, unfold
 from .qdq_rules import require_rules
 from .ranges import METHODS, Activation, Scale, exposed, observe
@@ -96,6 +97,7 @@ class Quantizer:
         self.products = products(graph, convolutions=self.target.convolutions)
         self._given = {one.name: bytes_of[one.weight] for one in self.products if one.weight in bytes_of}
         self._activations = self._observed(graph.model, windows)
+        graph = self._without_outliers(graph)
         operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
         rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
         self.choices = choose(operands, limit=self.target.limit, **rules)
@@ -170,10 +172,26 @@ class Quantizer:
             _write(exposed(model, axes), path, beside=self.beside)
             return observe(path, axes, windows)
 
+    def _without_outliers(self, graph: Graph) -> Graph:
+        """Parts the outlying channels of products with more inputs than outputs, whose outputs are quickly passed over."""
+        if self.target.convolutions:
+            return graph
+        rules = {"signed": self.target.signed, "symmetric": self.target.symmetric, "limit": self.target.limit}
+        for one in self.products:
+            inputs, outputs = graph.array(one.weight).shape
+            if one.reads == one.entry and inputs > outputs and one.name not in self._given:
+                channels = outlying(self._operand(graph, one.entry), **rules)
+                if len(channels):
+                    part(graph, one, channels)
+        graph = Graph(graph.finish())
+        self.products = products(graph, convolutions=False)
+        return graph
+
     def _operand(self, graph: Graph, entry: str) -> Operand:
         readers = [one for one in self.products if one.entry == entry]
         activation = self._activations[readers[0].reads]
         weights = np.concatenate([_matrix(graph.array(one.weight)) for one in readers], axis=1)
+        activation = unread(activation, weights)
         taps = len(graph.makers[readers[0].reads].input) if readers[0].reads != entry else 1
         alike = all(one.node.op_type == "MatMul" and one.reads == readers[0].reads for one in readers)
         movable = alike and not any(one.name in self._given for one in readers)
@@ -184,6 +202,7 @@ class Quantizer:
         strength = self.choices[operand.source].strengths[entry]
         scale = migrated(operand, strength)
         readers = [one for one in self.products if one.entry == entry]
+        self._activations[readers[0].reads] = operand.activation
         for name in {one.reads for one in readers}:
             self._activations[name] = self._activations[name].divided(scale)
         norm = graph.maker(entry)
@@ -224,8 +243,8 @@ class Quantizer:
                 graph.replace_input(node, 0, dequantized(node, inner, quantum))
                 self._place_weights(graph, one, node, rounded)
             if one.group in fine:
-                lost = dequantized(node, moved(graph, one, rest), finer)
-                add_product(graph, last or node, lost, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
+                added = dequantized(node, moved(graph, one, rest), finer)
+                add_product(graph, last or node, added, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
 
     def _even(self, graph: Graph, entry: str) -> str:
         """An entry with each channel divided by its scale, which is the same for all frames that a product reads at once."""

@@ -47,6 +47,12 @@ class Activation:
         """The activation with each channel divided by its own scale."""
         return Activation(self.rows / scale, self.means / scale, self.low / scale, self.high / scale, self.frames)
 
+    def without(self, channels: NDArray[np.intp]) -> Activation:
+        """The activation with zeros in some channels."""
+        kept = np.ones(self.rows.shape[1], np.float32)
+        kept[channels] = 0
+        return Activation(self.rows * kept, self.means * kept, self.low * kept, self.high * kept, self.frames)
+
     def values(self) -> FloatArray:
         """A sample of its values, with the lowest and the highest of all."""
         flat = self.rows.ravel()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .ranges import METHODS, Activation, Scale
 from .rounding import nearest, scales
 
-__all__ = ["Choice", "Operand", "choose", "migrated"]
+__all__ = ["Choice", "Operand", "choose", "least_error", "migrated"]
 
 FloatArray = NDArray[np.float32]
 Errors = tuple[float, float]
@@ -91,6 +91,13 @@ def _choice(found: Mapping[str, Mapping[str, Mapping[float, Errors]]], worth: fl
                 pooled[f"{name} {moved:g}"].append(sum(pair))
     strengths = {name: strength(each[method]) for name, each in found.items()}
     return Choice(method, strengths, {pair: float(np.mean(values)) for pair, values in pooled.items()})
+
+
+def least_error(operand: Operand, *, signed: bool, symmetric: bool, limit: int) -> float:
+    """The smallest sum of an operand's errors by the frame and by the window that a method and a strength leave."""
+    strengths = STRENGTHS if operand.movable else STRENGTHS[:1]
+    rules = {"signed": signed, "symmetric": symmetric, "limit": limit}
+    return min(sum(_errors(operand, method, strength, **rules)) for method in METHODS for strength in strengths)
 
 
 def migrated(operand: Operand, strength: float) -> FloatArray:
