@@ -38,14 +38,17 @@ def product_model(path: Path, weights: NDArray[np.float32], bias: NDArray[np.flo
     return path
 
 
-def shared_weights(model: onnx.ModelProto) -> list[str]:
-    """Constants of signed bytes that more than one product or DequantizeLinear reads."""
+def inexact_products(model: onnx.ModelProto) -> list[str]:
+    """Products of bytes that ONNX Runtime cannot make exact without VNNI, or cannot load there: their weights or the zero point
+    of those are read by another too, or there is no such zero point."""
     matrices = {one.name for one in model.graph.initializer if one.data_type == onnx.TensorProto.INT8 and len(one.dims) > 1}
-    read = [
-        name
+    read = {
+        node.output[0]: names
         for node in model.graph.node
-        if node.op_type in ("MatMulInteger", "DequantizeLinear")
-        for name in node.input
-        if name in matrices
-    ]
-    return sorted({name for name in read if read.count(name) > 1})
+        for names in [
+            (*node.input[1:2], *node.input[3:]) if node.op_type == "MatMulInteger" else (*node.input[:1], *node.input[2:])
+        ]
+        if node.op_type in ("MatMulInteger", "DequantizeLinear") and names[0] in matrices
+    }
+    everything = [name for names in read.values() for name in names]
+    return [output for output, names in read.items() if len(names) < 2 or any(everything.count(name) > 1 for name in names)]

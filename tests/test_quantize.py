@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import numpy_helper
-from rewriting import product_model, shared_weights
+from rewriting import inexact_products, product_model
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_converters import halves
@@ -428,7 +428,7 @@ def test_two_bytes_for_each_value_keep_it_and_others_up_to_four_times_as_far_fro
     source = product_model(tmp_path / "float32.onnx", weights, rng.standard_normal(24).astype(np.float32) if biased else None)
     values = rng.uniform(-3, 5, (1, 40, 32)).astype(np.float32)
     made = Quantizer(source, [values / 4], target).build(None, {"product"})
-    assert shared_weights(made) == []
+    assert inexact_products(made) == []
     exact, found = (session(model.SerializeToString()).run(None, {"samples": values})[0] for model in (onnx.load(source), made))
     step = np.ptp(values) / 255
     assert np.abs(found - exact).max() <= step / 508 * np.abs(weights).sum(axis=0).max() * 1.05 + 1e-2
