@@ -16,13 +16,14 @@ from vivavoce_converters.outliers import part
 from vivavoce_converters.products import products
 from vivavoce_converters.quantize import Quantizer
 
+INPUTS = 256
 WHICH = [3, 17, 40]
 
 
 def frames(largest: float, seed: int = 0) -> NDArray[np.float32]:
-    """Values (1, frames, 96), those of three channels rarely as large as that."""
+    """Values (1, frames, 256), those of three channels rarely as large as that."""
     rng = np.random.default_rng(seed)
-    values = rng.standard_normal((1, 60, 96))
+    values = rng.standard_normal((1, 60, INPUTS))
     values[:, ::7, WHICH] *= largest
     return values.astype(np.float32)
 
@@ -35,7 +36,7 @@ def outputs(model: onnx.ModelProto, values: NDArray[np.float32]) -> NDArray[np.f
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     rng = np.random.default_rng(3)
     bias = rng.standard_normal(24).astype(np.float32) if request.param else None
-    return product_model(tmp_path / "float32.onnx", rng.standard_normal((96, 24)).astype(np.float32), bias)
+    return product_model(tmp_path / "float32.onnx", rng.standard_normal((INPUTS, 24)).astype(np.float32), bias)
 
 
 def test_parted_channels_change_no_output(source: Path) -> None:

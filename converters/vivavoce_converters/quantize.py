@@ -176,7 +176,7 @@ class Quantizer:
         """Parts the outlying channels of products with more inputs than outputs, whose outputs are quickly passed over."""
         if self.target.convolutions:
             return graph
-        rules = {"signed": self.target.signed, "symmetric": self.target.symmetric, "limit": self.target.limit}
+        rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
         for one in self.products:
             inputs, outputs = graph.array(one.weight).shape
             if one.reads == one.entry and inputs > outputs and one.name not in self._given:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .ranges import METHODS, Activation, Scale
 from .rounding import nearest, scales
 
-__all__ = ["Choice", "Operand", "choose", "least_error", "migrated"]
+__all__ = ["Choice", "Operand", "choose", "migrated", "rounding_error"]
 
 FloatArray = NDArray[np.float32]
 Errors = tuple[float, float]
@@ -93,11 +93,20 @@ def _choice(found: Mapping[str, Mapping[str, Mapping[float, Errors]]], worth: fl
     return Choice(method, strengths, {pair: float(np.mean(values)) for pair, values in pooled.items()})
 
 
-def least_error(operand: Operand, *, signed: bool, symmetric: bool, limit: int) -> float:
-    """The smallest sum of an operand's errors by the frame and by the window that a method and a strength leave."""
+def rounding_error(operand: Operand, whole: Operand, *, signed: bool, symmetric: bool) -> float:
+    """What rounding its activation alone does to an operand's products, by the frame and by the window, with the method and the
+    strength that make it least, in relation to the products of `whole`."""
+    wanted, frames = _sample(whole.activation) @ whole.weights, whole.activation.frames
     strengths = STRENGTHS if operand.movable else STRENGTHS[:1]
-    rules = {"signed": signed, "symmetric": symmetric, "limit": limit}
-    return min(sum(_errors(operand, method, strength, **rules)) for method in METHODS for strength in strengths)
+    found = []
+    for strength in strengths:
+        scale = migrated(operand, strength)
+        smooth, weights = operand.activation.divided(scale), operand.weights * scale[:, None]
+        rows, values = _sample(smooth), smooth.values()
+        for method in METHODS.values():
+            given = Scale.over(*method(values), signed=signed, symmetric=symmetric).round_trip(rows)
+            found.append(sum(_relative((given - rows) @ weights, wanted, frames)))
+    return min(found)
 
 
 def migrated(operand: Operand, strength: float) -> FloatArray:
@@ -120,7 +129,11 @@ def _errors(operand: Operand, method: str, strength: float, *, signed: bool, sym
     given = Scale.over(*METHODS[method](smooth.values()), signed=signed, symmetric=symmetric).round_trip(rows)
     whole = nearest(weights, limit) * scales(weights, limit)
     wanted = rows @ weights
-    error, frames = given @ whole - wanted, operand.activation.frames
+    return _relative(given @ whole - wanted, wanted, operand.activation.frames)
+
+
+def _relative(error: FloatArray, wanted: FloatArray, frames: int) -> Errors:
+    """An error (windows, rows, outputs) by the frame and by the window of so many frames, in relation to what was wanted."""
     by_frame = float(np.square(error).sum() / max(np.square(wanted).sum(), 1e-20))
     # A window's most extreme frame shows what clipping does; in the mean of a sample it would count too much.
     by_window = _between(error[:, :-1], frames) / max(_between(wanted[:, :-1], frames), 1e-20)
