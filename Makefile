@@ -12,6 +12,8 @@ MODEL ?= runs/default
 TRAINED_ON ?= vivavoce train
 # More speech to learn features from: what converters/training_data builds.
 SPEECH ?= runs/speech
+# More bona fide speech for the discriminants: its sources librivox_en, librivox_de and voxconverse.
+READERS ?= runs/readers
 # How many decisions may flip by the scan's estimate; the gate then measures.
 BUDGET ?= flips=0.55%
 
@@ -36,7 +38,7 @@ model: $(DEV)/.done
 	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name default --out $(MODEL)/float \
 		--licence "Apache-2.0 AND MIT (layers of OpenAI Whisper base)" --trained-on "$(TRAINED_ON)"
 	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --weights-only --out $(MODEL)/rounded
-	$(DEV)/bin/vivavoce refit $(MODEL)/rounded --corpus $(CORPUS) --out $(MODEL)/refitted
+	$(DEV)/bin/vivavoce refit $(MODEL)/rounded --corpus $(CORPUS) --also $(READERS) --out $(MODEL)/refitted
 	$(DEV)/bin/vivavoce quantize $(MODEL)/refitted --target x86-vnni --calibration $(CORPUS) --budget $(BUDGET) --limits benchmarks/limits.toml --out $(MODEL)/int8
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --out $(MODEL)/bundle
 

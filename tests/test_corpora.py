@@ -294,6 +294,19 @@ def test_layouts_that_cannot_be_told_are_refused_with_the_choices(tmp_path: Path
     assert len(read_corpus(tmp_path, layout="asvspoof2021_la")) == 2
 
 
+def test_what_adds_to_another_corpus_may_have_one_class(tmp_path: Path) -> None:
+    protocol = tmp_path / "ASVspoof2019.LA.cm.train.trn.txt"
+    protocol.write_text(LA19[0] + "\n", encoding="utf-8")
+    identity = LA19[0].split()[1]
+    (tmp_path / f"{identity}.flac").touch()
+    with pytest.raises(CorpusError, match="none of the 1 trials is"):
+        read_corpus(tmp_path)
+    assert [trial.id for trial in read_corpus(tmp_path, extra=True)] == [identity]
+    protocol.write_text("", encoding="utf-8")
+    with pytest.raises(CorpusError, match="none of the 0 trials is"):
+        read_corpus(tmp_path, extra=True)
+
+
 def test_a_trial_is_small_and_cannot_change() -> None:
     trial = Trial("a", Path("a.wav"), "spoof")
     assert not hasattr(trial, "__dict__")

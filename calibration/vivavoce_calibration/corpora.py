@@ -63,14 +63,20 @@ class Trial:
 
 
 def read_corpus(
-    root: Path | str, *, layout: str | None = None, subset: str | None = None, complete: bool = False
+    root: Path | str,
+    *,
+    layout: str | None = None,
+    subset: str | None = None,
+    complete: bool = False,
+    extra: bool = False,
 ) -> list[Trial]:
     """The trials of the corpus in the folder `root`, in the order of its lists, each with its audio file.
 
     `layout` is a name in `LAYOUTS`; None recognises it by the lists. `subset` is one of the layout's subsets or "all";
     None means what is reported by default: all, but for ASVspoof 2021 "eval". `complete=True` keeps what the field
-    leaves out: in CtrSVDD the attack A14 and the recordings named acesinger. Audio is looked for anywhere under `root`
-    by file name without its ending, so a corpus that was converted to another audio format reads the same.
+    leaves out: in CtrSVDD the attack A14 and the recordings named acesinger. `extra=True` is for what adds to another
+    corpus: it may have one class alone. Audio is looked for anywhere under `root` by file name without its ending, so a
+    corpus that was converted to another audio format reads the same.
 
     Raises CorpusError, naming the line or the first few ids, when the layout is not recognised, a line has the wrong
     number of columns or an unknown label, an id is listed twice, an id has no audio or two files, audio beside the
@@ -84,7 +90,8 @@ def read_corpus(
     listed = list(chosen.read(chosen, tree))
     _require_unique(listed)
     trials = [trial for trial in listed if subset in ("all", trial.subset) and (complete or chosen.reports(trial))]
-    _require_both_classes(trials, f'{chosen.title}, subset "{subset}", in {tree.root}')
+    if not (extra and trials):
+        _require_both_classes(trials, f'{chosen.title}, subset "{subset}", in {tree.root}')
     if not chosen.names:
         return trials
     located = _locate(trials, tree)

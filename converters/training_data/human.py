@@ -1,4 +1,4 @@
-"""Speech recorded by people that Debian packages carry: which files, who speaks, in which language, under which licence."""
+"""Speech recorded by people that packages of Debian and PyPI carry: which files, who speaks, which language, which licence."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Human(BaseModel):
 
     name: str
     package: str
+    sha256: str | None = None
     licence: str
     pattern: re.Pattern[str]
     language: str = ""
@@ -102,7 +103,7 @@ def take(source: Human, cache: Path, corpus: Corpus, part: tuple[int, int], limi
 
 def _pieces(source: Human, cache: Path, parts: int) -> Iterator[tuple[str, Recording, Samples]]:
     """Name, a recording of the same speaker, and samples of each piece of a source."""
-    found = recordings(source, unpack(source.package, cache))
+    found = recordings(source, unpack(source.package, cache, source.sha256))
     for speaker, group in groupby(found, key=lambda recording: recording.speaker):
         files = list(group)
         signals = (decode(recording.path) for recording in files)

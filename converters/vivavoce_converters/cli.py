@@ -38,7 +38,7 @@ def distill_command(
     chosen = load_recipe(recipe)
     encoder = WhisperFrontEnd.from_file(teacher, layers=max(chosen.teacher_layers))
     train, dev = (read_corpus(corpus, subset=subset) for subset in ("train", "dev"))
-    more = [trial for path in speech or () for trial in read_corpus(path, subset="train")]
+    more = [trial for path in speech or () for trial in read_corpus(path, subset="train", extra=True)]
     student = distill(chosen, encoder, train, dev, out, speech=more, device=device)
     typer.echo(f"{student}\nNext: vivavoce convert {student} --out BUNDLE")
 
@@ -159,7 +159,8 @@ def refit_command(
         from .recipe import load_recipe
         from .refit import refit
 
-    trials = [trial for path in (corpus, *(extra or ())) for trial in read_corpus(path, subset="train")]
+    more = [trial for path in extra or () for trial in read_corpus(path, subset="train", extra=True)]
+    trials = [*read_corpus(corpus, subset="train"), *more]
     with _bars() as tell:
         refit(Bundle(bundle), trials, out, load_recipe(recipe), advance=lambda done, total: tell("states", done, total))
     typer.echo(f"{out}\nNext: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
