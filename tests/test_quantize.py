@@ -600,3 +600,27 @@ def test_float_groups_with_weights_of_8_bits_round_nothing_else(
     literal = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
     expected = [literal.run(["score"], {"samples": batch})[0][0] for batch in windows(5, 3)]
     np.testing.assert_allclose(scores(made, windows(5, 3)), expected, atol=2e-4)
+
+
+def test_a_strided_convolution_of_one_tap_has_one(tmp_path: Path, small_is_large: None) -> None:
+    rng = np.random.default_rng(0)
+    helper = onnx.helper
+    weights = rng.standard_normal((24, 32, 1)).astype(np.float32)
+    nodes = [
+        helper.make_node("Gelu", ["samples"], ["active"], "gelu"),
+        helper.make_node("Conv", ["active", "weights"], ["out"], "conv", strides=[2]),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, width, None])
+        for name, width in (("samples", 32), ("out", 24))
+    ]
+    graph = helper.make_graph(nodes, "strided", values[:1], values[1:], [numpy_helper.from_array(weights, "weights")])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), tmp_path / "float32.onnx")
+    audio = rng.standard_normal((1, 32, 40)).astype(np.float32)
+    quantizer = Quantizer(tmp_path / "float32.onnx", [audio], "x86-vnni")
+    assert list(quantizer._taps.values()) == [1]
+    exact, found = (
+        session(model.SerializeToString()).run(None, {"samples": audio})[0]
+        for model in (onnx.load(tmp_path / "float32.onnx"), quantizer.build())
+    )
+    assert np.corrcoef(found.ravel(), exact.ravel())[0, 1] > 0.999

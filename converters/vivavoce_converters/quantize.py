@@ -192,7 +192,8 @@ class Quantizer:
         activation = self._activations[readers[0].reads]
         weights = np.concatenate([_matrix(graph.array(one.weight)) for one in readers], axis=1)
         activation = unread(activation, weights)
-        taps = len(graph.makers[readers[0].reads].input) if readers[0].reads != entry else 1
+        maker = graph.maker(readers[0].reads) if readers[0].reads != entry else None
+        taps = len(maker.input) if maker is not None and maker.op_type == "Concat" else 1
         alike = all(one.node.op_type == "MatMul" and one.reads == readers[0].reads for one in readers)
         movable = alike and not any(one.name in self._given for one in readers)
         return Operand(activation, weights, readers[0].source, movable, taps)
