@@ -63,7 +63,14 @@ def others(path: Path) -> dict[str, bytes]:
 
 def test_two_kinds_on_either_side_of_living_speech_are_told_from_it(trials: list[Trial], tmp_path: Path) -> None:
     before, told = bundle(tmp_path, 2), []
-    made = refit(before, trials, tmp_path / "made", recipe(2), advance=lambda done, total: told.append((done, total)))
+    made = refit(
+        before,
+        trials,
+        tmp_path / "made",
+        recipe(2),
+        corpora=["readers train"],
+        advance=lambda done, total: told.append((done, total)),
+    )
     assert told[-1] == (54, 54)
     detector = Detector(made.path, speech_gate=False)
     scores = np.array([detector.detect(trial.audio).score for trial in trials], np.float64)
@@ -72,6 +79,7 @@ def test_two_kinds_on_either_side_of_living_speech_are_told_from_it(trials: list
     old, new = others(before.path), others(made.path)
     assert {name for name in old if old[name] != new[name]} == {BIAS}
     assert made.manifest.calibration is None
+    assert made.manifest.model.corpora == (*before.manifest.model.corpora, "readers train")
     assert made.manifest.model.provenance["refitted"] == {
         "recipe": "default",
         "clips": 18,

@@ -149,7 +149,9 @@ def refit_command(
     recipe: Annotated[
         str, typer.Option(help="The recipe that the bundle's student was made by, a file or a name.")
     ] = "default",
-    extra: Annotated[list[Path] | None, typer.Option("--also", help="A corpus of more; repeatable.")] = None,
+    extra: Annotated[
+        list[Path] | None, typer.Option("--also", help="A corpus of more; repeatable. The manifest names it.")
+    ] = None,
 ) -> None:
     """Fit the discriminant of a finished bundle anew, to your own recordings too; the rest of the network stays."""
     with needs_extra(EXTRA):
@@ -161,8 +163,16 @@ def refit_command(
 
     more = [trial for path in extra or () for trial in read_corpus(path, subset="train", extra=True)]
     trials = [*read_corpus(corpus, subset="train"), *more]
+    names = [f"{path.resolve().name} train" for path in extra or ()]
     with _bars() as tell:
-        refit(Bundle(bundle), trials, out, load_recipe(recipe), advance=lambda done, total: tell("states", done, total))
+        refit(
+            Bundle(bundle),
+            trials,
+            out,
+            load_recipe(recipe),
+            corpora=names,
+            advance=lambda done, total: tell("states", done, total),
+        )
     typer.echo(f"{out}\nNext: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
 
 

@@ -38,13 +38,15 @@ def refit(
     out: Path,
     recipe: Recipe,
     *,
+    corpora: Sequence[str] = (),
     advance: Callable[[int, int], object] = lambda done, total: None,
 ) -> Bundle:
     """The bundle `out` (a new directory) with a discriminant fitted to `trials`, as the last stage of `recipe` says.
 
-    An engine that carries state hears each clip twice in a row, as runtimes take a signal to begin. The bundle that is made is
-    not calibrated; calibrate it on trials of other systems and sources. Raises ConfigurationError where the bundle has not
-    one ONNX engine with a linear discriminant, where that has not as many kinds of spoof as the recipe, where the recipe fits
+    `corpora` are added to those that the manifest names as the model's. An engine that carries state hears each clip twice in a
+    row, as runtimes take a signal to begin. The bundle that is made is not calibrated; calibrate it on trials of other systems
+    and sources. Raises ConfigurationError where the bundle has not one ONNX engine with a linear discriminant, where that has
+    not as many kinds of spoof as the recipe, where the recipe fits
     none, and as `fit_discriminant` does.
     """
     require_new(out)
@@ -67,7 +69,7 @@ def refit(
     graph.constant(BIAS, biases.astype(np.float32))
     content = graph.finish().SerializeToString()
     notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.discriminant, "telephoned": stage.telephoned}
-    return _packed(bundle, engine, content, out, notes)
+    return _packed(bundle, engine, content, out, notes, corpora)
 
 
 def _only_engine(bundle: Bundle) -> EngineFile:
@@ -116,14 +118,18 @@ def _pooled(
     return np.array(found), numbers
 
 
-def _packed(bundle: Bundle, engine: EngineFile, content: bytes, out: Path, notes: dict[str, object]) -> Bundle:
+def _packed(
+    bundle: Bundle, engine: EngineFile, content: bytes, out: Path, notes: dict[str, object], corpora: Sequence[str]
+) -> Bundle:
     parent, files = bundle.manifest, {engine.file: content}
     made = engine_file(engine.file, files, precision=engine.precision, target=engine.target, carry=engine.carry)
     test, flac = self_test(loaded(made, files), parent.audio, tolerance=parent.self_test.tolerance)
     provenance = {**parent.model.provenance, "refitted": notes}
     manifest = parent.model_copy(
         update={
-            "model": parent.model.model_copy(update={"provenance": provenance}),
+            "model": parent.model.model_copy(
+                update={"provenance": provenance, "corpora": (*dict.fromkeys((*parent.model.corpora, *corpora)),)}
+            ),
             "engines": (made,),
             "self_test": test,
             "calibration": None,
