@@ -22,8 +22,7 @@ __all__ = ["outlying", "part", "unread"]
 Channels = NDArray[np.intp]
 WORTH = 0.75
 """What parting must leave of the rounding error at most. With 2,048 inputs, 512 outputs and 201 frames it took a twentieth of
-the product's time (3.63 ms instead of 3.47, one thread, AVX2), where a second byte for each value takes as long as the first."""
-
+a product's time (3.63 ms instead of 3.47, one thread, AVX2), and a second byte for each value takes as long as the first."""
 SHARE = 16
 """How many times as many inputs there must be as may be parted: of fewer than 256, sixteen would be no outliers."""
 
