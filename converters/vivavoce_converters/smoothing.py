@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +43,11 @@ class Operand:
     movable: bool
     taps: int = 1
 
+    @property
+    def strengths(self) -> tuple[float, ...]:
+        """How much of its unevenness may move."""
+        return STRENGTHS if self.movable else STRENGTHS[:1]
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -65,9 +71,8 @@ def choose(operands: Mapping[str, Operand], *, signed: bool, symmetric: bool, li
     found: defaultdict[str, dict[str, dict[str, dict[float, Errors]]]] = defaultdict(dict)
     rules = {"signed": signed, "symmetric": symmetric}
     for name, one in operands.items():
-        strengths = STRENGTHS if one.movable else STRENGTHS[:1]
         found[one.source][name] = {
-            method: {strength: _errors(one, method, strength, limit=limit, **rules) for strength in strengths}
+            method: {strength: _errors(one, method, strength, limit=limit, **rules) for strength in one.strengths}
             for method in METHODS
         }
     return {source: _choice(each, worth=WORTH if source == "Conv" else 1.0) for source, each in found.items()}
@@ -97,15 +102,11 @@ def rounding_error(operand: Operand, whole: Operand, *, signed: bool, symmetric:
     """What rounding its activation alone does to an operand's products, by the frame and by the window, with the method and the
     strength that make it least, in relation to the products of `whole`."""
     wanted, frames = _sample(whole.activation) @ whole.weights, whole.activation.frames
-    strengths = STRENGTHS if operand.movable else STRENGTHS[:1]
-    found = []
-    for strength in strengths:
-        scale = migrated(operand, strength)
-        smooth, weights = operand.activation.divided(scale), operand.weights * scale[:, None]
-        rows, values = _sample(smooth), smooth.values()
-        for method in METHODS.values():
-            given = Scale.over(*method(values), signed=signed, symmetric=symmetric).round_trip(rows)
-            found.append(sum(_relative((given - rows) @ weights, wanted, frames)))
+    found: list[float] = []
+    for method, strength in product(METHODS, operand.strengths):
+        rows, given, weights = _rounded(operand, method, strength, signed=signed, symmetric=symmetric)
+        error = np.asarray((given - rows) @ weights, np.float32)
+        found.append(sum(_relative(error, wanted, frames)))
     return min(found)
 
 
@@ -123,13 +124,21 @@ def migrated(operand: Operand, strength: float) -> FloatArray:
 
 def _errors(operand: Operand, method: str, strength: float, *, signed: bool, symmetric: bool, limit: int) -> Errors:
     """The error of an operand's products by the frame and by the window, each in relation to the products themselves."""
-    scale = migrated(operand, strength)
-    smooth, weights = operand.activation.divided(scale), operand.weights * scale[:, None]
-    rows = _sample(smooth)
-    given = Scale.over(*METHODS[method](smooth.values()), signed=signed, symmetric=symmetric).round_trip(rows)
+    rows, given, weights = _rounded(operand, method, strength, signed=signed, symmetric=symmetric)
     whole = nearest(weights, limit) * scales(weights, limit)
     wanted = rows @ weights
     return _relative(given @ whole - wanted, wanted, operand.activation.frames)
+
+
+def _rounded(
+    operand: Operand, method: str, strength: float, *, signed: bool, symmetric: bool
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """A sample of an operand's rows once its scales have moved, these rows in 8 bits, and the weights that took them."""
+    scale = migrated(operand, strength)
+    smooth = operand.activation.divided(scale)
+    rows = _sample(smooth)
+    given = Scale.over(*METHODS[method](smooth.values()), signed=signed, symmetric=symmetric).round_trip(rows)
+    return rows, given, operand.weights * scale[:, None]
 
 
 def _relative(error: FloatArray, wanted: FloatArray, frames: int) -> Errors:
