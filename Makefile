@@ -31,16 +31,18 @@ lint: $(DEV)/.done
 	$(DEV)/bin/mypy
 
 # The embedded bundle, from its recipe: hours of training on a CPU, then export, weights in 8 bits, the discriminants fitted to what
-# these give, INT8, calibration on dev and figures on eval.
+# these give, INT8, calibration on dev, figures on eval and the comparison with float32 there.
 model: $(DEV)/.done
 	$(DEV)/bin/vivavoce distill default --corpus $(CORPUS) --speech $(SPEECH) --teacher $(TEACHER) --out $(MODEL)
-	rm -rf $(MODEL)/float $(MODEL)/rounded $(MODEL)/refitted $(MODEL)/int8 $(MODEL)/bundle
+	rm -rf $(addprefix $(MODEL)/,float rounded refitted int8 calibrated reference bundle)
 	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name default --out $(MODEL)/float \
 		--licence "Apache-2.0 AND MIT (layers of OpenAI Whisper base)" --trained-on "$(TRAINED_ON)"
 	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --weights-only --out $(MODEL)/rounded
 	$(DEV)/bin/vivavoce refit $(MODEL)/rounded --corpus $(CORPUS) --also $(READERS) --out $(MODEL)/refitted
 	$(DEV)/bin/vivavoce quantize $(MODEL)/refitted --target x86-vnni --calibration $(CORPUS) --budget $(BUDGET) --limits benchmarks/limits.toml --out $(MODEL)/int8
-	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --out $(MODEL)/bundle
+	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --out $(MODEL)/calibrated
+	$(DEV)/bin/vivavoce calibrate $(MODEL)/refitted $(CORPUS) --subset dev --name vivavoce --out $(MODEL)/reference
+	$(DEV)/bin/vivavoce compare $(MODEL)/calibrated $(MODEL)/reference $(CORPUS) --subset eval --name vivavoce --into $(MODEL)/bundle
 
 # The model card's figures, of the bundle that `make model` made; then `python benchmarks/embed.py` embeds it with the card.
 card: $(DEV)/.done

@@ -318,8 +318,6 @@ def distill(
         for samples, labels in batches:
             run.begin_stage(train)
             losses = run.train_step(samples.to(run.device), labels.to(run.device))
-            described = f"{losses['stage']} feature {losses['feature_loss']:.3f} label {losses['label_loss']:.3f}"
-            progress.update(task, advance=1, description=f"{described} dev EER {run.best:.1%}")
             due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
             if run.step % LOG_EVERY == 0 or due:
                 run.log(losses)
@@ -328,6 +326,9 @@ def distill(
                     run.evaluate(dev)
                 run.save()
                 plot_training(folder / "log.jsonl", folder / "training.png")
+            described = f"{losses['stage']} feature {losses['feature_loss']:.3f} label {losses['label_loss']:.3f}"
+            best = f" dev EER {run.best:.1%}" if math.isfinite(run.best) else ""
+            progress.update(task, advance=1, description=described + best)
     return run.student_path
 
 
