@@ -90,6 +90,9 @@ def quantize_command(
         str | None,
         typer.Option(help='Give two bytes to what suffers most, or leave it in float, until few decisions flip: "flips=0.5%".'),
     ] = None,
+    tuning: Annotated[
+        int, typer.Option("--tune", min=0, help="Steps of fine-tuning the INT8 weights to float32's scores, such as 500.")
+    ] = 0,
     weights_only: Annotated[
         bool,
         typer.Option("--weights-only", help="Round the weights alone: a float32 engine, to be fitted and quantized."),
@@ -127,7 +130,16 @@ def quantize_command(
     try:
         with _bars() as tell:
             made = quantize_bundle(
-                opened, out, ranges, target, count=count, keep_float=keep_float, gate=compared, budget=share, advance=tell
+                opened,
+                out,
+                ranges,
+                target,
+                count=count,
+                keep_float=keep_float,
+                gate=compared,
+                budget=share,
+                tuning=tuning,
+                advance=tell,
             )
     except GateError as error:
         show(console(), *regression_tables(error.regression))
