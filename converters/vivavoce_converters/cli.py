@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from vivavoce.commands.terminal import BAD, GOOD, console, show, tell_error
-from vivavoce.errors import needs_extra
+from vivavoce.errors import ConfigurationError, needs_extra
 
 __all__ = ["build_engine_command", "convert_command", "distill_command", "quantize_command", "refit_command"]
 
@@ -115,6 +115,8 @@ def quantize_command(
         from .sensitivity import parse_budget
         from .tables import quantization_tables
 
+    if weights_only and tuning:
+        raise ConfigurationError("Fine-tuning is of a network in INT8. Give --tune without --weights-only.")
     allowed, share = load_limits(limits) if limits else LIMITS, parse_budget(budget) if budget else None
     compared = None
     if not no_gate:

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 from torch import Tensor
 
+from vivavoce.errors import ConfigurationError
+
 from .executor import Executor, straight_through
 
 __all__ = ["WINDOWS", "Tuning", "tune"]
@@ -26,6 +28,7 @@ FloatArray = NDArray[np.float32]
 BATCH = 4
 WINDOWS = 800
 """How many windows are enough: few weights change, and the targets are the float32 network's, not labels."""
+LEAST = 8
 RATE = 0.006
 """Of the weights, in their steps. With 0.02 the student's residual grew, with 0.1 that of 6 layers tenfold: Adam moves weights
 whose gradients are mere noise as far as the others."""
@@ -62,8 +65,11 @@ def tune(
     """An INT8 model after `steps` of fine-tuning to the float32 `reference` of the same layers, on windows (n, samples).
 
     Scores and the outputs of layer norms, which both have, are the targets; labels are not read. An eighth of the windows is
-    held out, and the model comes back as it was where their residual has not become less.
+    held out, and the model comes back as it was where their residual has not become less. Raises ConfigurationError for fewer
+    than 8 windows, and for operators that `Executor` does not know.
     """
+    if len(windows) < LEAST:
+        raise ConfigurationError(f"Fine-tuning needs {LEAST} windows at least, not {len(windows)}. Give a larger corpus.")
     network, target = Executor(model), Executor(reference)
     names, rng = _targets(model, reference), np.random.default_rng(seed)
     held, taught = np.split(rng.permutation(len(windows)), [max(len(windows) // 8, 3)])
