@@ -23,7 +23,6 @@ from .graphs import attributes
 
 __all__ = ["Executor", "straight_through"]
 
-Values = dict[str, Tensor]
 BYTES = {TensorProto.INT8: (-128, 127), TensorProto.UINT8: (0, 255)}
 NUMBERS: dict[int, torch.dtype] = {
     TensorProto.FLOAT: torch.float32,
@@ -43,24 +42,24 @@ class Executor:
         self.nodes = list(model.graph.node)
         self.constants = {one.name: _tensor(numpy_helper.to_array(one)) for one in model.graph.initializer}
         self.ranges = {one.name: BYTES[one.data_type] for one in model.graph.initializer if one.data_type in BYTES}
-        unknown = sorted({node.op_type for node in self.nodes} - OPERATORS.keys() - {"QuantizeLinear"})
+        unknown = sorted({node.op_type for node in self.nodes} - OPERATORS.keys())
         if unknown:
             raise ConfigurationError(f"Fine-tuning does not know {', '.join(unknown)}. Quantize the bundle without it.")
+        self._options = [attributes(node) for node in self.nodes]
+        for node, options in zip(self.nodes, self._options, strict=True):
+            if node.op_type == "QuantizeLinear":
+                options["limits"] = self.ranges[node.input[2]]
+        self._last = {name: number for number, node in enumerate(self.nodes) for name in node.input}
 
     def run(self, inputs: Mapping[str, Tensor], wanted: Sequence[str]) -> list[Tensor]:
         """The values named, from inputs and from constants, for which `inputs` may give others."""
-        values: Values = {**self.constants, **inputs}
-        last = {name: number for number, node in enumerate(self.nodes) for name in node.input}
-        for number, node in enumerate(self.nodes):
-            given: list[Any] = [values[name] if name else None for name in node.input]
-            options = attributes(node)
-            if node.op_type == "QuantizeLinear":
-                made = _quantize(*given, limits=self.ranges[node.input[2]], **options)
-            else:
-                made = OPERATORS[node.op_type](*given, **options)
+        values = {**self.constants, **inputs}
+        for number, (node, options) in enumerate(zip(self.nodes, self._options, strict=True)):
+            given = [values[name] if name else None for name in node.input]
+            made = OPERATORS[node.op_type](*given, **options)
             values.update(zip(node.output, [made] if isinstance(made, Tensor) else made, strict=True))
             for name in set(node.input) & values.keys() - set(wanted):
-                if last[name] == number:
+                if self._last[name] == number:
                     del values[name]
         return [values[name] for name in wanted]
 
@@ -238,6 +237,7 @@ OPERATORS: dict[str, Callable[..., Any]] = {
     "Neg": torch.neg,
     "Pad": _pad,
     "Pow": torch.pow,
+    "QuantizeLinear": _quantize,
     "Range": lambda start, end, step: torch.arange(int(start), int(end), int(step)),
     "ReduceLogSumExp": _reduced(torch.logsumexp),
     "ReduceMax": _reduced(torch.amax),

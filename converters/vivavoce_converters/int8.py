@@ -28,8 +28,7 @@ from .halves import halve
 from .pack import TOLERANCE, UNCALIBRATED, deviation, engine_file, loaded, self_test
 from .quantize import TARGETS, Quantizer, save
 from .sensitivity import Mix, Sample, fastest
-from .tuning import WINDOWS as WINDOWS_TAUGHT
-from .tuning import tune
+from .tuning import TAUGHT, tune
 
 __all__ = ["LIMITS", "Gate", "GateError", "quantize_bundle", "round_weights"]
 
@@ -108,7 +107,7 @@ def quantize_bundle(
         network = quantizer.build(mix.groups if mix else None, mix.fine if mix else (), compact=True)
         tuned = None
         if tuning:
-            audio = np.concatenate(_first_windows(representative(trials, WINDOWS_TAUGHT), length, advance, "windows"))
+            audio = np.concatenate(_first_windows(representative(trials, TAUGHT), length, advance, "windows"))
             tell = partial(advance, "fine-tuning")
             network, tuned = tune(network, quantizer.build(()), audio, tuning, advance=tell)
         if not TARGETS[target].convolutions:

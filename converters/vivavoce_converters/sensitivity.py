@@ -16,7 +16,7 @@ from vivavoce_calibration.metrics import eer_threshold
 
 from .graphs import session
 
-__all__ = ["Effect", "Mix", "Sample", "fastest", "parse_budget"]
+__all__ = ["Effect", "Mix", "Sample", "fastest", "left_over", "parse_budget", "scores"]
 
 FloatArray = NDArray[np.float32]
 ALONE = 64
@@ -72,8 +72,7 @@ class Sample:
         """What a model's scores on the windows, or on the first `count` of them, are against the float32 ones."""
         found = scores(model, self.windows[:count])
         known = self.scores[: len(found)]
-        slope, offset = np.polyfit(found, known, 1)
-        left = slope * found + offset - known
+        left = left_over(found, known)
         correlation = float(np.corrcoef(found, known)[0, 1])
         return Effect(correlation, float(left.std() / self.scores.std()), self._flips(left))
 
@@ -91,6 +90,12 @@ class Sample:
         width = max(0.9 * spread * len(self.scores) ** -0.2, 1e-12)
         margins = (self.scores - self.threshold)[:, None]
         return float(np.abs(norm.cdf((margins + left) / width) - norm.cdf(margins / width)).mean())
+
+
+def left_over(found: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What parts scores from those in float32 once an affine map has brought them as near as it can."""
+    slope, offset = np.polyfit(found, known, 1)
+    return np.asarray(slope * found + offset - known)
 
 
 def scores(model: onnx.ModelProto, windows: FloatArray) -> NDArray[np.float64]:

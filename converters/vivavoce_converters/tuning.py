@@ -21,12 +21,13 @@ from torch import Tensor
 from vivavoce.errors import ConfigurationError
 
 from .executor import Executor, straight_through
+from .sensitivity import left_over, scores
 
-__all__ = ["WINDOWS", "Tuning", "tune"]
+__all__ = ["TAUGHT", "Tuning", "tune"]
 
 FloatArray = NDArray[np.float32]
 BATCH = 4
-WINDOWS = 800
+TAUGHT = 800
 """How many windows are enough: few weights change, and the targets are the float32 network's, not labels."""
 LEAST = 8
 RATE = 0.006
@@ -76,8 +77,7 @@ def tune(
     offsets = _offsets(model, network)
     optimizer = torch.optim.Adam(offsets.values(), lr=RATE)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 + 0.5 * math.cos(math.pi * step / steps))
-    known = _scores(target, {}, windows[held])
-    before = _residual(_scores(network, _moved(network, offsets), windows[held]), known)
+    known = scores(reference, windows[held])
     for step in range(steps):
         batch = torch.from_numpy(windows[rng.choice(taught, BATCH)])
         with torch.no_grad():
@@ -88,9 +88,10 @@ def tune(
         optimizer.step()
         schedule.step()
         advance(step + 1, steps)
-    after = _residual(_scores(network, _moved(network, offsets), windows[held]), known)
+    made = _written(model, network, offsets)
+    before, after = (float(left_over(scores(one, windows[held]), known).std() / known.std()) for one in (model, made))
     done = Tuning(steps, len(taught), len(held), before, after, after < before)
-    return (_written(model, network, offsets) if done.kept else model), done
+    return (made if done.kept else model), done
 
 
 def _targets(model: onnx.ModelProto, reference: onnx.ModelProto) -> list[str]:
@@ -130,17 +131,6 @@ def _moved(network: Executor, offsets: Mapping[str, Tensor]) -> dict[str, Tensor
         else:
             moved[name] = start + LEVER * start.square().mean().sqrt() * offset
     return moved
-
-
-def _scores(network: Executor, moved: Mapping[str, Tensor], windows: FloatArray) -> NDArray[np.float64]:
-    with torch.no_grad():
-        found = [network.run({"samples": torch.from_numpy(window[None]), **moved}, ["score"])[0] for window in windows]
-    return torch.cat(found).double().numpy()
-
-
-def _residual(found: NDArray[np.float64], known: NDArray[np.float64]) -> float:
-    slope, offset = np.polyfit(found, known, 1)
-    return float((slope * found + offset - known).std() / known.std())
 
 
 def _written(model: onnx.ModelProto, network: Executor, offsets: Mapping[str, Tensor]) -> onnx.ModelProto:
