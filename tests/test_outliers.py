@@ -87,3 +87,60 @@ def test_weights_rounded_beforehand_keep_their_channels_apart(
     # Windows that ranges come from: nothing is clipped in them.
     exact, found = (outputs(model, frames(50.0)) for model in (onnx.load(rounded), made))
     assert np.abs(found - exact).max() < (0.01 if fine else 0.5)
+
+
+@pytest.fixture
+def behind_another(tmp_path: Path) -> Path:
+    """A file with a feed-forward network, of whose inner values three dwarf the others."""
+    rng = np.random.default_rng(4)
+    helper = onnx.helper
+    inner = rng.standard_normal((INPUTS, 320)).astype(np.float32) / 16
+    inner[:, WHICH] *= 60
+    constants = {
+        "inner": inner,
+        "bias": rng.standard_normal(320).astype(np.float32),
+        "outer": rng.standard_normal((320, 24)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("MatMul", ["samples", "inner"], ["product"], "fc1/MatMul"),
+        helper.make_node("Add", ["product", "bias"], ["biased"], "fc1/Add"),
+        helper.make_node("Gelu", ["biased"], ["active"], "gelu"),
+        helper.make_node("MatMul", ["active", "outer"], ["out"], "fc2/MatMul"),
+    ]
+    values = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, None, width])
+        for name, width in {"samples": INPUTS, "out": 24}.items()
+    ]
+    arrays = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+    graph = helper.make_graph(nodes, "feed-forward", values[:1], values[1:], arrays)
+    path = tmp_path / "float32.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
+    return path
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_channels_that_another_product_makes_are_put_side_by_side(behind_another: Path, kept: bool) -> None:
+    original = onnx.load(behind_another)
+
+    def rewrite(graph: Graph) -> None:
+        first, second = products(graph, convolutions=False)
+        order = part(graph, second, np.array(WHICH), {first.name} if kept else ())
+        assert (list(order) == list(range(320))) == kept
+        assert kept or list(order[-3:]) == WHICH
+
+    changed = rewritten(original, rewrite)
+    operators = [node.op_type for node in changed.graph.node]
+    assert operators.count("Gather") == kept
+    assert operators.count("Slice") == (not kept)
+    np.testing.assert_allclose(outputs(changed, frames(1.0)), outputs(original, frames(1.0)), rtol=1e-4, atol=1e-2)
+
+
+def test_int8_is_as_near_with_channels_side_by_side(behind_another: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exact = outputs(onnx.load(behind_another), frames(1.0, seed=1))
+    errors = []
+    for made_by in (outliers._made_by, lambda graph, one: None):
+        monkeypatch.setattr(outliers, "_made_by", made_by)
+        made = Quantizer(behind_another, [frames(1.0)], "x86-vnni").build()
+        errors.append(np.sqrt(np.square(outputs(made, frames(1.0, seed=1)) - exact).mean()))
+    assert errors[0] == pytest.approx(errors[1], rel=0.05)
+    assert errors[0] < 0.05 * exact.std()

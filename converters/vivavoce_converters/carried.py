@@ -36,20 +36,26 @@ class CarriedCountermeasure(Countermeasure):
         past = self.streaming.fresh()
         width = self.streaming.width * (self.back_end is not None) + (self.discriminant.kinds if self.discriminant else 0)
         frames = torch.zeros(1, self.frames - self.streaming.config.chunk, width)
-        # One frame stands for all that was not heard; zeros for each of them would be a tenth of a small model's file.
-        layers = torch.stack(past.keys_values, dim=1)[:, :, :, -1:]
-        return {"past_samples": past.samples, "past_heard": past.heard, "past_frames": frames, "past_layers": layers}
+        fresh = {"past_samples": past.samples, "past_heard": past.heard, "past_frames": frames}
+        for name, caches in {"keys": past.keys, "values": past.values}.items():
+            # One frame stands for all that was not heard; zeros for each of them would be a tenth of a small model's file.
+            fresh |= {f"past_{name}_{layer}": cache[:, :, -1:] for layer, cache in enumerate(caches)}
+        return fresh
 
     def forward(  # type: ignore[override]
-        self, samples: Tensor, past_samples: Tensor, past_heard: Tensor, past_frames: Tensor, past_layers: Tensor
+        self, samples: Tensor, past_samples: Tensor, past_heard: Tensor, past_frames: Tensor, *caches: Tensor
     ) -> tuple[Tensor, ...]:
-        full = F.pad(past_layers, (0, 0, past_heard.shape[1] - past_layers.shape[3], 0))
-        pasts = (past_samples, past_heard, past_frames, full)
-        last, heard, before, caches = (past.expand(len(samples), *past.shape[1:]) for past in pasts)
-        states, past = self.streaming.advance(samples, Past(last, heard, caches.unbind(dim=1)))
-        frames = torch.cat([before, self.read(states)], dim=1)
+        depth, unheard = len(caches) // 2, past_heard.shape[1] - caches[0].shape[2]
+
+        def each(past: Tensor) -> Tensor:
+            return past.expand(len(samples), *past.shape[1:])
+
+        known = [each(F.pad(cache, (0, 0, unheard, 0))) for cache in caches]
+        given = Past(each(past_samples), each(past_heard), tuple(known[:depth]), tuple(known[depth:]))
+        states, past = self.streaming.advance(samples, given)
+        frames = torch.cat([each(past_frames), self.read(states)], dim=1)
         score = self.judge(frames[:, -self.frames :])[:, -1]
-        return score, past.samples, past.heard, frames[:, -past_frames.shape[1] :], torch.stack(past.keys_values, dim=1)
+        return score, past.samples, past.heard, frames[:, -past_frames.shape[1] :], *past.keys, *past.values
 
 
 def carry(model: Countermeasure) -> Carry | None:

@@ -128,15 +128,16 @@ def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> tor
     pasts = model.fresh() if isinstance(model, CarriedCountermeasure) else {}
     known = carry(model)
     length = known.chunk * torch.export.Dim("chunks") if known else "samples"
-    heard = {"past_layers": {3: torch.export.Dim("heard", min=1, max=pasts["past_heard"].shape[1])}} if pasts else {}
-    shapes = ({0: "batch", 1: length}, *(heard.get(name) for name in pasts))
+    whole = [value for name, value in pasts.items() if not _grows(name)]
     # An axis of one would be taken for fixed.
-    examples = [value.expand(-1, -1, -1, 4, -1) if name in heard else value for name, value in pasts.items()]
+    caches = [value.expand(-1, -1, 4, -1) for name, value in pasts.items() if _grows(name)]
+    heard = {2: torch.export.Dim("heard", min=1, max=pasts["past_heard"].shape[1])} if pasts else {}
+    shapes = ({0: "batch", 1: length}, *(None for _ in whole), *((tuple(heard for _ in caches),) if caches else ()))
     with _quiet():
         try:
             program = torch.onnx.export(
                 model,
-                (torch.zeros(2 if dynamic else 1, window), *examples),
+                (torch.zeros(2 if dynamic else 1, window), *whole, *caches),
                 dynamo=True,
                 opset_version=opset,
                 input_names=["samples", *pasts],
@@ -152,6 +153,11 @@ def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> tor
     _name(program)
     _strip(program)
     return program
+
+
+def _grows(name: str) -> bool:
+    """Whether a past begins with one frame for all that was not heard."""
+    return name.startswith(("past_keys", "past_values"))
 
 
 def _default(program: torch.onnx.ONNXProgram, values: Mapping[str, Tensor]) -> None:

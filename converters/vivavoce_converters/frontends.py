@@ -179,37 +179,46 @@ class LogMel(nn.Module):
     """Whisper's log-mel spectrogram: samples (batch, n) to (batch, mels, n // 160), with the discrete Fourier transform as
     convolutions so that it exports to any runtime (Radford et al. 2022, section 2.2).
 
-    The transforms of the even and of the odd samples, up to half the band, make the upper half too: their sum is bin k, their
-    difference bin 200 - k (Cooley and Tukey 1965). That halves the multiply-accumulates.
+    The transforms of every fourth sample, from each of the first four on and up to an eighth of the sampling rate, make all
+    bins: their sums with the powers of i (Cooley and Tukey 1965). That takes a quarter of the multiply-accumulates.
     """
 
-    FFT, HOP = 400, 160
+    FFT, HOP, RADIX = 400, 160, 4
 
     def __init__(
         self, mels: int = 80, *, ceiling: bool = True, floor: float = 1e-10, padding: tuple[int, int] = (200, 40)
     ) -> None:
         super().__init__()
         self.ceiling, self.floor, self.padding = ceiling, floor, padding
-        time, self.bins = np.arange(self.FFT), self.FFT // 4 + 1
-        phase = 2 * np.pi * np.outer(np.arange(self.bins), time) / self.FFT
+        quarter = self.FFT // 4
+        time, bins = np.arange(self.FFT), np.arange(quarter // 2 + 1)
+        phase = 2 * np.pi * np.outer(bins, time) / self.FFT
         window = 0.5 - 0.5 * np.cos(2 * np.pi * time / self.FFT)
         kernels = np.concatenate([np.cos(phase), np.sin(phase)])[:, None] * window
         filters = mel_filter_bank(self.FFT // 2 + 1, mels, 0.0, 8000.0, SAMPLE_RATE, norm="slaney", mel_scale="slaney")
-        # The bins from the lowest to the middle, then from the highest down; the middle one is in both and counts once.
-        folded = np.concatenate([filters[: self.bins], filters[: self.bins - 1 : -1], np.zeros((1, mels))])
-        for name, array in {"even": kernels[..., 0::2], "odd": kernels[..., 1::2], "filters": folded.T[:, :, None]}.items():
-            self.register_buffer(name, torch.tensor(array, dtype=torch.float32), persistent=False)
-        self.even: Tensor
-        self.odd: Tensor
+        # What `forward` computes, in its order. Each bin counts where it is met first.
+        order = np.concatenate([bins, 2 * quarter - bins, quarter + bins, quarter - bins])
+        first = np.zeros(len(order), bool)
+        first[np.unique(order, return_index=True)[1]] = True
+        folded = torch.tensor((filters[order] * first[:, None]).T[:, :, None], dtype=torch.float32)
+        self.register_buffer("filters", folded, persistent=False)
+        for start in range(self.RADIX):
+            kernel = torch.tensor(kernels[..., start :: self.RADIX], dtype=torch.float32)
+            self.register_buffer(f"kernel{start}", kernel, persistent=False)
         self.filters: Tensor
 
     @_in_full_precision
     def forward(self, samples: Tensor) -> Tensor:
         padded = F.pad(samples[:, None], self.padding, mode="reflect")
-        even = F.conv1d(padded, self.even, stride=self.HOP, dilation=2)
-        odd = F.conv1d(padded[:, :, 1:], self.odd, stride=self.HOP, dilation=2)
-        squares = [(even + odd).square(), (even - odd).square()]
-        powers = torch.cat([half[:, : self.bins] + half[:, self.bins :] for half in squares], dim=1)
+        a, b, c, d = (
+            F.conv1d(padded[:, :, start:], self.get_buffer(f"kernel{start}"), stride=self.HOP, dilation=self.RADIX)
+            for start in range(self.RADIX)
+        )
+        # Real parts above, and the opposites of the imaginary ones below: times -i, they change places and one its sign.
+        real, imaginary = (b - d).chunk(2, dim=1)
+        odd = torch.cat([-imaginary, real], dim=1)
+        squares = [half.square() for half in ((a + c) + (b + d), (a + c) - (b + d), (a - c) + odd, (a - c) - odd)]
+        powers = torch.cat([torch.add(*half.chunk(2, dim=1)) for half in squares], dim=1)
         log = F.conv1d(powers, self.filters).clamp(min=self.floor).log10()
         if self.ceiling:
             # Whisper's range: 80 dB below the loudest bin of the window.

@@ -32,8 +32,8 @@ class WeightedSum(nn.Module):
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(config.states))
 
-    def forward(self, states: Tensor) -> Tensor:
-        return (states * self.weights.softmax(dim=0)[:, None, None]).sum(dim=1)
+    def forward(self, states: Sequence[Tensor]) -> Tensor:
+        return _summed(states, self.weights.softmax(dim=0))
 
     def keep(self, states: list[int]) -> None:
         self.weights = nn.Parameter(self.weights[states])
@@ -50,20 +50,18 @@ class ScaledSum(nn.Module):
         self.scale = nn.BatchNorm1d(config.states * config.width, affine=False)
         self.weights = nn.Parameter(torch.zeros(config.states))
 
-    def forward(self, states: Tensor) -> Tensor:
-        batch, count, frames, width = states.shape
+    def forward(self, states: Sequence[Tensor]) -> Tensor:
         if not self.training:
             return self._with_known_scales(states)
-        scaled = self.scale(states.transpose(2, 3).reshape(batch, count * width, frames)).reshape(batch, count, width, frames)
-        merged: Tensor = (scaled * self.weights.softmax(dim=0)[:, None, None]).sum(dim=1)
-        return merged.transpose(1, 2)
+        scaled = self.scale(torch.cat(list(states), dim=2).transpose(1, 2)).transpose(1, 2)
+        return _summed(scaled.chunk(len(states), dim=2), self.weights.softmax(dim=0))
 
-    def _with_known_scales(self, states: Tensor) -> Tensor:
+    def _with_known_scales(self, states: Sequence[Tensor]) -> Tensor:
         """The same with one factor and one offset for each channel: transposing costs more than the sum."""
         mean, variance = cast(Tensor, self.scale.running_mean), cast(Tensor, self.scale.running_var)
         factors = (variance + self.scale.eps).rsqrt().reshape(len(self.weights), -1) * self.weights.softmax(dim=0)[:, None]
         offset = (mean.reshape_as(factors) * factors).sum(dim=0)
-        return (states * factors[:, None]).sum(dim=1) - offset
+        return _summed(states, factors) - offset
 
     def keep(self, states: list[int]) -> None:
         for name in ("running_mean", "running_var"):
@@ -81,10 +79,10 @@ class SqueezeExcitationAggregation(nn.Module):
         self.squeeze = nn.Linear(config.states, config.bottleneck, bias=False)
         self.excite = nn.Linear(config.bottleneck, config.states, bias=False)
 
-    def forward(self, states: Tensor) -> Tensor:
-        gates = self.excite(self.squeeze(states.mean(dim=(2, 3))).relu()).sigmoid()
-        merged: Tensor = (states * gates[:, :, None, None]).sum(dim=1)
-        return merged
+    def forward(self, states: Sequence[Tensor]) -> Tensor:
+        means = torch.stack([state.mean(dim=(1, 2)) for state in states], dim=1)
+        gates = self.excite(self.squeeze(means).relu()).sigmoid()
+        return _summed(states, gates.T[:, :, None, None])
 
     def keep(self, states: list[int]) -> None:
         self.squeeze.weight = nn.Parameter(self.squeeze.weight[:, states])
@@ -102,7 +100,8 @@ class AttentiveMerging(nn.Module):
         self.excite = nn.Parameter(torch.randn(config.bottleneck, config.states) / config.bottleneck**0.5)
         self.projection = nn.Linear(config.width * config.states, config.width)
 
-    def forward(self, states: Tensor) -> Tensor:
+    def forward(self, each: Sequence[Tensor]) -> Tensor:
+        states = torch.stack(tuple(each), dim=1)
         seen = F.silu(states.mean(dim=2) @ self.view).squeeze(2)
         gates = (F.silu(seen @ self.squeeze) @ self.excite).sigmoid()
         # The projection reads the channels of one frame with the state as the fastest index.
@@ -115,6 +114,14 @@ class AttentiveMerging(nn.Module):
             "Attentive merging projects all layers at once, so its encoder cannot be cut. "
             "Keep all layers, or take a network that merges by weighted sum or SEA or reads the last layer."
         )
+
+
+def _summed(states: Sequence[Tensor], factors: Tensor) -> Tensor:
+    """The sum of the states, each times its factor, one after the other: stacked they are two more copies of them all."""
+    merged = states[0] * factors[0]
+    for state, factor in zip(states[1:], factors[1:], strict=True):
+        merged = merged + state * factor
+    return merged
 
 
 Rule = WeightedSum | ScaledSum | SqueezeExcitationAggregation | AttentiveMerging
@@ -135,7 +142,7 @@ class Merge(nn.Module):
         self.rule: Rule = KINDS[config.kind](config)
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
-        return cast(Tensor, self.rule(torch.stack(tuple(states), dim=1)))
+        return cast(Tensor, self.rule(states))
 
     def truncate(self, layers: int) -> None:
         """Fits the rule to an encoder cut to its first `layers` layers.

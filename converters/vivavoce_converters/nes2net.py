@@ -114,7 +114,8 @@ class WeightedNest(nn.Module):
         outputs = []
         for split, conv, norm, weights in zip(splits, self.convs, self.norms, self.column_weights, strict=True):
             columns = norm(self.activation(conv(torch.cat([columns, split], dim=-1))))
-            outputs.append((columns * weights).sum(dim=-1))
+            # A product of one output: multiplying and summing took four times as long in ONNX Runtime.
+            outputs.append(columns @ weights.flatten())
         return torch.cat([*outputs, last.squeeze(-1)], dim=1)
 
 

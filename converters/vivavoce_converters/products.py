@@ -16,6 +16,8 @@ SMALLEST = 192
 """Inputs and outputs that a convolution must have for INT8 to be faster: below, conversions cost what the product saves."""
 FEWEST = 16
 """Inputs up to which a product takes the time of writing its outputs, in whatever precision."""
+NARROW = 8
+"""Outputs up to which a product takes the time of reading its inputs: a linear discriminant's."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def products(graph: Graph, *, convolutions: bool) -> list[Product]:
             continue
         if node.op_type == "Conv" and not convolutions:
             continue
-        if node.op_type == "MatMul" and (graph.array(node.input[1]).ndim != 2 or len(graph.array(node.input[1])) <= FEWEST):
+        shape = graph.array(node.input[1]).shape
+        if node.op_type == "MatMul" and (len(shape) != 2 or shape[0] <= FEWEST or shape[1] <= NARROW):
             continue
         entry = _entry(graph, node.input[0])
         plain = node.op_type == "MatMul" and entry == node.input[0]

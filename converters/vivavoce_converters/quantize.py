@@ -28,6 +28,7 @@ from .ranges import METHODS, Activation, Scale, exposed, observe
 from .rounding import compensated, nearest, scales
 from .smoothing import Operand, choose, migrated
 from .spectral import transform_long_kernels
+from .values import divide_outputs, mixed_values
 
 __all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
 
@@ -185,7 +186,8 @@ class Quantizer:
             if one.reads == one.entry and inputs > outputs and one.name not in self._given:
                 channels = outlying(self._operand(graph, one.entry), **self.target.rules)
                 if len(channels):
-                    part(graph, one, channels)
+                    order = part(graph, one, channels, self._given)
+                    self._activations[one.reads] = self._activations[one.reads].reordered(order)
         graph = Graph(graph.finish())
         self.products = products(graph, convolutions=False)
         return graph
@@ -202,7 +204,8 @@ class Quantizer:
         return Operand(activation, weights, readers[0].source, movable, taps)
 
     def _smooth(self, graph: Graph, entry: str, operand: Operand) -> None:
-        """Divides an activation's channels by their scales: in the layer norm before it, or by a node that `build` adds."""
+        """Divides an activation's channels by their scales: in the layer norm before it, in the product that makes the values
+        that attention mixes, or by a node that `build` adds."""
         strength = self.choices[operand.source].strengths[entry]
         scale = migrated(operand, strength)
         readers = [one for one in self.products if one.entry == entry]
@@ -214,11 +217,15 @@ class Quantizer:
             # New constants, for equal ones of several layers may be one and the same in the file.
             for index, name in enumerate(norm.input[1:], start=1):
                 graph.replace_input(norm, index, graph.constant(f"{entry}/{index}/smooth", graph.array(name) / scale))
-            for one in readers:
-                weights = graph.array(one.weight) * scale[:, None]
-                graph.replace_input(one.node, 1, graph.constant(f"{one.name}/smooth", weights))
-        elif strength:
-            self._divisors[entry] = scale
+        elif strength and (values := mixed_values(graph, entry)) is not None and values.output[0] not in self._given:
+            divide_outputs(graph, values, scale)
+        else:
+            if strength:
+                self._divisors[entry] = scale
+            return
+        for one in readers:
+            weights = graph.array(one.weight) * scale[:, None]
+            graph.replace_input(one.node, 1, graph.constant(f"{one.name}/smooth", weights))
 
     def _place(self, graph: Graph, entry: str, readers: list[tuple[Product, onnx.NodeProto]], fine: Collection[str]) -> None:
         """Q behind the entry, in front of what moves it about; DQ and INT8 weights at each product."""

@@ -53,6 +53,10 @@ class Activation:
         kept[channels] = 0
         return Activation(self.rows * kept, self.means * kept, self.low * kept, self.high * kept, self.frames)
 
+    def reordered(self, order: NDArray[np.intp]) -> Activation:
+        """The activation with its channels in another order."""
+        return Activation(self.rows[:, order], self.means[:, order], self.low[order], self.high[order], self.frames)
+
     def values(self) -> FloatArray:
         """A sample of its values, with the lowest and the highest of all."""
         flat = self.rows.ravel()

@@ -51,14 +51,16 @@ class StreamingConfig:
 
 
 class Past(NamedTuple):
-    """What a chunk is computed from besides itself. All but the first axis of `keys_values` are as `fresh` gives them."""
+    """What a chunk is computed from besides itself. All but the first axis are as `fresh` gives them."""
 
     samples: Tensor
     """(batch, 720)"""
     heard: Tensor
     """(batch, past frames): 0 for what was heard, a large negative number for what was not."""
-    keys_values: tuple[Tensor, ...]
-    """(batch, heads, past frames, 2 * width / heads) for each layer."""
+    keys: tuple[Tensor, ...]
+    """(batch, heads, past frames, width / heads) for each layer."""
+    values: tuple[Tensor, ...]
+    """Like the keys."""
 
 
 class StreamingFrontEnd(nn.Module):
@@ -93,15 +95,17 @@ class StreamingFrontEnd(nn.Module):
         """The past of a stream's beginning, for a batch of one."""
         config = self.config
         frames = config.chunk * config.chunks_back
-        cache = torch.zeros(1, config.heads, frames, 2 * config.width // config.heads)
-        return Past(torch.zeros(1, REACH), torch.full((1, frames), UNHEARD), (cache,) * config.layers)
+        caches = (torch.zeros(1, config.heads, frames, config.width // config.heads),) * config.layers
+        return Past(torch.zeros(1, REACH), torch.full((1, frames), UNHEARD), caches, caches)
 
     def states(self, samples: Tensor) -> list[Tensor]:
         """`depth + 1` hidden states of windows that begin with nothing heard."""
-        batch = len(samples)
-        past = self.fresh()
-        moved = [tensor.to(samples.device).expand(batch, *tensor.shape[1:]) for tensor in (*past[:2], *past.keys_values)]
-        return self.advance(samples, Past(moved[0], moved[1], tuple(moved[2:])))[0]
+        last, heard, keys, values = self.fresh()
+
+        def each(past: Tensor) -> Tensor:
+            return past.to(samples.device).expand(len(samples), *past.shape[1:])
+
+        return self.advance(samples, Past(each(last), each(heard), tuple(map(each, keys)), tuple(map(each, values))))[0]
 
     def repeated(self, samples: Tensor) -> list[Tensor]:
         """The hidden states of windows that follow upon themselves, as runtimes take a signal to begin."""
@@ -116,13 +120,14 @@ class StreamingFrontEnd(nn.Module):
         samples = torch.cat([past.samples, samples[:, : samples.shape[1] // chunk * chunk]], dim=1)
         x = F.gelu(self.conv2(F.gelu(self.conv1(self.mel(samples))))).transpose(1, 2)
         heard = torch.cat([past.heard, torch.zeros_like(x[:, :, 0])], dim=1)
-        states, caches = [x], []
-        for layer, cache in zip(self.layers, past.keys_values, strict=True):
-            x, cache = layer(states[-1], cache, heard)
+        states, keys, values = [x], [], []
+        for layer, *known in zip(self.layers, past.keys, past.values, strict=True):
+            x, key, value = layer(states[-1], *known, heard)
             states.append(x)
-            caches.append(cache)
+            keys.append(key)
+            values.append(value)
         states[-1] = self.layer_norm(states[-1])
-        return states, Past(samples[:, -REACH:], heard[:, -past.heard.shape[1] :], tuple(caches))
+        return states, Past(samples[:, -REACH:], heard[:, -past.heard.shape[1] :], tuple(keys), tuple(values))
 
     def forward(self, samples: Tensor) -> Tensor:
         """The last hidden state."""
@@ -146,21 +151,22 @@ class StreamingLayer(nn.Module):
         self.register_buffer("index", index, persistent=False)
         self.index: Tensor
 
-    def forward(self, x: Tensor, past: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
-        attended, past = self._attend(self.norm1(x), past, heard)
-        x = x + attended
-        return x + self.outer(F.gelu(self.inner(self.norm2(x)))), past
+    def forward(self, x: Tensor, keys: Tensor, values: Tensor, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The layer's output, and the keys and values for the frames that follow."""
+        normed, before = self.norm1(x), keys.shape[2]
+        keys = torch.cat([keys, self._by_head(self.key(normed))], dim=2)
+        values = torch.cat([values, self._by_head(self.value(normed))], dim=2)
+        x = x + self._attend(self._by_head(self.query(normed)), keys, values, heard)
+        return x + self.outer(F.gelu(self.inner(self.norm2(x)))), keys[:, :, -before:], values[:, :, -before:]
 
-    def _attend(self, x: Tensor, past: Tensor, heard: Tensor) -> tuple[Tensor, Tensor]:
-        query, key, value = (self._by_head(part(x)) for part in (self.query, self.key, self.value))
-        before = past.shape[2]
-        known = [torch.cat([old, new], dim=2) for old, new in zip(past.chunk(2, dim=3), (key, value), strict=True)]
-        keys, values = (self._reach(one) for one in known)
+    def _attend(self, query: Tensor, keys: Tensor, values: Tensor, heard: Tensor) -> Tensor:
         chunked = _chunked(query, self.chunk)
-        scores = chunked @ keys.transpose(3, 4) * query.shape[3] ** -0.5 + self.distances[:, self.index][None, :, None]
+        scores = chunked @ self._reach(keys).transpose(3, 4) * query.shape[3] ** -0.5
+        scores = scores + self.distances[:, self.index][None, :, None]
         scores = scores + self._reach(heard[:, None, :, None]).transpose(3, 4)
-        mixed = (scores.softmax(dim=4) @ values).flatten(2, 3)
-        return self.out(mixed.transpose(1, 2).flatten(2)), torch.cat([one[:, :, -before:] for one in known], dim=3)
+        mixed = (scores.softmax(dim=4) @ self._reach(values)).flatten(2, 3)
+        attended: Tensor = self.out(mixed.transpose(1, 2).flatten(2))
+        return attended
 
     def _by_head(self, x: Tensor) -> Tensor:
         return x.reshape(x.shape[0], x.shape[1], self.heads, -1).transpose(1, 2)
