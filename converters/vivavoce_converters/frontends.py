@@ -209,7 +209,9 @@ class LogMel(nn.Module):
 
     @_in_full_precision
     def forward(self, samples: Tensor) -> Tensor:
-        padded = F.pad(samples[:, None], self.padding, mode="reflect")
+        padded = samples[:, None]
+        if any(self.padding):  # A Pad of nothing is a copy of the signal.
+            padded = F.pad(padded, self.padding, mode="reflect")
         a, b, c, d = (
             F.conv1d(padded[:, :, start:], self.get_buffer(f"kernel{start}"), stride=self.HOP, dilation=self.RADIX)
             for start in range(self.RADIX)
