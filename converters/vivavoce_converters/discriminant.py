@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vivavoce.errors import ConfigurationError
 
@@ -37,11 +37,7 @@ class Discriminant(nn.Module):
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
         """(batch, frames, kinds) from states (batch, frames, width) each."""
-        # One product for each state: side by side they are another copy, which takes as long as the products.
-        found: Tensor = self.linear.bias
-        for state, weight in zip(states, torch.split(self.linear.weight, self.width, dim=1), strict=True):
-            found = found + F.linear(state, weight)
-        return found
+        return cast(Tensor, self.linear(torch.cat(list(states), dim=2)))
 
     def decide(self, frames: Tensor) -> Tensor:
         """(batch, 1) from what `forward` gives: the ratio to a mixture of the kinds, each as likely as the others."""

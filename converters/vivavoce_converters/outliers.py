@@ -50,8 +50,8 @@ def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] =
     """Gives the channels to a product of their own, whose outputs are added behind the bias.
 
     Where another product makes the channels, and an activation alone is between, they become the last ones: a Slice takes a
-    quarter of the time of a Gather. `kept` are the products whose weights stay as they are. Gives the order in which the channels
-    are read from then on.
+    quarter of the time of a Gather. `kept` are the products whose weights stay as they are. Gives the order in which the
+    channels are read from then on.
     """
     node, weights = one.node, graph.array(one.weight)
     order = np.arange(len(weights))
