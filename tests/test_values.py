@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rewriting import rewritten
 from tiny_networks import countermeasure, nes2net, noise
 from transformers import WhisperConfig
 
+from vivavoce_converters.biased import change_outputs
 from vivavoce_converters.countermeasure import Countermeasure
 from vivavoce_converters.discriminant import Discriminant
 from vivavoce_converters.export import export_onnx
@@ -22,7 +24,7 @@ from vivavoce_converters.graphs import Graph, session
 from vivavoce_converters.products import products
 from vivavoce_converters.quantize import Quantizer
 from vivavoce_converters.streaming import StreamingConfig, StreamingFrontEnd
-from vivavoce_converters.values import divide_outputs, mixed_values
+from vivavoce_converters.values import mixed_values
 
 WINDOW = 32_000
 WHISPER: dict[str, Any] = {
@@ -75,7 +77,7 @@ def test_scales_set_in_the_values_change_no_score(network: Path) -> None:
             assert values is not None
             assert "v" in values.name.split(".")[-1]
             scale = np.geomspace(0.1, 10, len(graph.array(one.weight)), dtype=np.float32)
-            divide_outputs(graph, values, scale)
+            change_outputs(graph, values, partial(np.multiply, 1 / scale))
             weights = graph.array(one.weight) * scale[:, None]
             graph.replace_input(one.node, 1, graph.constant(f"{one.name}/scaled", weights))
             changed += 1

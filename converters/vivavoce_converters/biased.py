@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from .graphs import Graph
 
-__all__ = ["adder", "multiply_bytes"]
+__all__ = ["adder", "change_outputs", "multiply_bytes"]
 
 UNIT = "unit"
 """The value of a node that gives 1."""
@@ -24,6 +25,15 @@ def adder(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | None:
     bias = _bias(readers[0], node)
     width = graph.array(node.input[1]).shape[-1:]
     return readers[0] if graph.is_constant(bias) and graph.array(bias).shape == width else None
+
+
+def change_outputs(graph: Graph, node: onnx.NodeProto, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+    """Changes the outputs of a product that has an `adder`: its weights and its bias along their last axis."""
+    last = adder(graph, node)
+    assert last is not None
+    for reader, name in ((node, node.input[1]), (last, _bias(last, node))):
+        changed = graph.constant(f"{reader.output[0]}/changed", change(graph.array(name)))
+        graph.replace_input(reader, list(reader.input).index(name), changed)
 
 
 def multiply_bytes(

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from .biased import adder
+from .biased import adder, change_outputs
 from .graphs import Graph
 from .products import FEWEST, Product
 from .ranges import Activation
@@ -54,18 +54,16 @@ def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] =
     channels are read from then on.
     """
     node, weights = one.node, graph.array(one.weight)
-    order = np.arange(len(weights))
-    before = _made_by(graph, one)
-    together = before is not None and before.output[0] not in kept
-    if before is not None and together:
+    order, before = np.arange(len(weights)), _made_by(graph, one, kept)
+    if before is not None:
         order = np.append(np.delete(order, channels), channels)
-        _reorder(graph, before, order)
+        change_outputs(graph, before, lambda array: array[..., order])
         weights, channels = weights[order], np.arange(len(order))[-len(channels) :]
     rest = weights.copy()
     rest[channels] = 0
     graph.replace_input(node, 1, graph.constant(f"{one.name}/others", rest))
     last = adder(graph, node) or node
-    if together:
+    if before is not None:
         bounds = {"starts": channels[0], "ends": len(order), "axes": -1}
         which = [graph.constant(f"{one.name}/{key}", np.array([number])) for key, number in bounds.items()]
         few = graph.add(last, "Slice", [one.reads, *which], f"{one.name}/few")
@@ -77,8 +75,9 @@ def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] =
     return order
 
 
-def _made_by(graph: Graph, one: Product) -> onnx.NodeProto | None:
-    """The product that makes each channel that another reads, through its bias and an activation, and for no other reader."""
+def _made_by(graph: Graph, one: Product, kept: Collection[str]) -> onnx.NodeProto | None:
+    """The product that makes each channel that another reads, through its bias and an activation, and for no other reader; None
+    where there is none and where it is `kept`."""
     activation = graph.maker(one.reads)
     if activation is None or activation.op_type not in ("Gelu", "Relu") or graph.readers[one.reads] != [one.node]:
         return None
@@ -86,17 +85,9 @@ def _made_by(graph: Graph, one: Product) -> onnx.NodeProto | None:
     if biased is None or graph.readers[biased.output[0]] != [activation]:
         return None
     found = [maker for name in biased.input if (maker := graph.maker(name)) is not None]
-    known = len(found) == 1 and graph.is_constant(found[0].input[-1])
-    return found[0] if known and adder(graph, found[0]) is biased else None
-
-
-def _reorder(graph: Graph, node: onnx.NodeProto, order: Channels) -> None:
-    """Gives a product and its bias another order of outputs."""
-    biased = adder(graph, node)
-    assert biased is not None
-    for reader, index in ((node, 1), (biased, next(i for i, name in enumerate(biased.input) if graph.is_constant(name)))):
-        name = reader.input[index]
-        graph.replace_input(reader, index, graph.constant(f"{reader.output[0]}/reordered", graph.array(name)[..., order]))
+    if len(found) != 1 or not graph.is_constant(found[0].input[-1]) or found[0].output[0] in kept:
+        return None
+    return found[0] if adder(graph, found[0]) is biased else None
 
 
 def unread(activation: Activation, weights: NDArray[np.float32]) -> Activation:

@@ -16,7 +16,7 @@ from onnx.external_data_helper import uses_external_data
 
 from vivavoce.errors import ConfigurationError
 
-from .biased import adder, multiply_bytes
+from .biased import adder, change_outputs, multiply_bytes
 from .fine import add_product, remainder
 from .graphs import Graph
 from .halves import LEAST
@@ -28,7 +28,7 @@ from .ranges import METHODS, Activation, Scale, exposed, observe
 from .rounding import compensated, nearest, scales
 from .smoothing import Operand, choose, migrated
 from .spectral import transform_long_kernels
-from .values import divide_outputs, mixed_values
+from .values import mixed_values
 
 __all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
 
@@ -218,7 +218,7 @@ class Quantizer:
             for index, name in enumerate(norm.input[1:], start=1):
                 graph.replace_input(norm, index, graph.constant(f"{entry}/{index}/smooth", graph.array(name) / scale))
         elif strength and (values := mixed_values(graph, entry)) is not None and values.output[0] not in self._given:
-            divide_outputs(graph, values, scale)
+            change_outputs(graph, values, lambda array: array / scale)
         else:
             if strength:
                 self._divisors[entry] = scale

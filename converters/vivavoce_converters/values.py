@@ -6,16 +6,15 @@ thus costs nothing: the product that makes the values is divided instead, and it
 
 from __future__ import annotations
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from .biased import adder
 from .graphs import Graph
+from .products import MOVING
 
-__all__ = ["divide_outputs", "mixed_values"]
+__all__ = ["mixed_values"]
 
-MOVING = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Concat", "Slice", "Gather", "Expand", "Pad")
+BETWEEN = (*MOVING, "Gather", "Expand")
 """What lies between a product and attention, where heads are parted and a stream's past is put in front."""
 
 
@@ -23,7 +22,7 @@ def mixed_values(graph: Graph, name: str) -> onnx.NodeProto | None:
     """The product, with a bias, of which attention mixes the outputs to make a value, channel by channel; None where the value
     is no attention's, and where others read the product."""
     mixed = graph.maker(name)
-    while mixed is not None and mixed.op_type in MOVING:
+    while mixed is not None and mixed.op_type in BETWEEN:
         mixed = graph.maker(mixed.input[0])
     if mixed is None or mixed.op_type != "MatMul":
         return None
@@ -36,16 +35,6 @@ def mixed_values(graph: Graph, name: str) -> onnx.NodeProto | None:
     return found[0] if _read_by(graph, found[0]) == {id(mixed)} else None
 
 
-def divide_outputs(graph: Graph, node: onnx.NodeProto, scale: NDArray[np.float32]) -> None:
-    """Divides a product's outputs, bias included, each by its scale."""
-    biased = adder(graph, node)
-    assert biased is not None
-    bias = next(index for index, name in enumerate(biased.input) if graph.is_constant(name))
-    for reader, index in ((node, 1), (biased, bias)):
-        divided = graph.array(reader.input[index]) / scale
-        graph.replace_input(reader, index, graph.constant(f"{reader.output[0]}/divided", divided))
-
-
 def _sources(graph: Graph, name: str) -> list[onnx.NodeProto]:
     """The products with constant weights that a value is moved from, through biases; inputs of the graph do not count."""
     maker = graph.maker(name)
@@ -53,7 +42,7 @@ def _sources(graph: Graph, name: str) -> list[onnx.NodeProto]:
         return []
     if maker.op_type == "MatMul" and graph.is_constant(maker.input[1]):
         return [maker]
-    if maker.op_type not in (*MOVING, "Add"):
+    if maker.op_type not in (*BETWEEN, "Add"):
         return []
     given = maker.input if maker.op_type in ("Concat", "Add") else maker.input[:1]
     return [found for one in given for found in _sources(graph, one)]
@@ -65,7 +54,7 @@ def _read_by(graph: Graph, node: onnx.NodeProto) -> set[int]:
     pending = [adder(graph, node) or node]
     while pending:
         for reader in graph.readers[pending.pop().output[0]]:
-            if reader.op_type in MOVING:
+            if reader.op_type in BETWEEN:
                 pending.append(reader)
             else:
                 found.add(id(reader))
