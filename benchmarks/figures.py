@@ -7,6 +7,7 @@ python benchmarks/figures.py --check   fail where these are not those of the emb
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -55,11 +56,16 @@ def costs() -> str:
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    which = parser.add_mutually_exclusive_group()
+    for option in ("--errors", "--check"):
+        which.add_argument(option, action="store_true")
+    options = parser.parse_args()
     inside = between(README, BEGIN, END)
     table = errors(Bundle(default_bundle()))
-    if "--check" in sys.argv:
+    if options.check:
         return 0 if inside.startswith(table) else 1
-    measured = inside.split(ERRORS_END)[1] if "--errors" in sys.argv else costs()
+    measured = inside.split(ERRORS_END)[1] if options.errors else costs()
     rewrite(README, BEGIN, END, table + measured)
     return 0
 
