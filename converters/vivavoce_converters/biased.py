@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .graphs import Graph
 
-__all__ = ["adder", "change_outputs", "multiply_bytes"]
+__all__ = ["adder", "change_outputs", "multiply_bytes", "shift_outputs"]
 
 UNIT = "unit"
 """The value of a node that gives 1."""
@@ -34,6 +34,15 @@ def change_outputs(graph: Graph, node: onnx.NodeProto, change: Callable[[NDArray
     for reader, name in ((node, node.input[1]), (last, _bias(last, node))):
         changed = graph.constant(f"{reader.output[0]}/changed", change(graph.array(name)))
         graph.replace_input(reader, list(reader.input).index(name), changed)
+
+
+def shift_outputs(graph: Graph, node: onnx.NodeProto, shift: NDArray[np.float32]) -> None:
+    """Adds to the bias of a product that has an `adder`."""
+    last = adder(graph, node)
+    assert last is not None
+    bias = _bias(last, node)
+    shifted = graph.constant(f"{last.output[0]}/shifted", graph.array(bias) + shift)
+    graph.replace_input(last, list(last.input).index(bias), shifted)
 
 
 def multiply_bytes(

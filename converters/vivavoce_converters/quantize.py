@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from onnx.external_data_helper import uses_external_data
 from vivavoce.errors import ConfigurationError
 
 from .biased import adder, change_outputs, multiply_bytes
+from .centring import centre
 from .fine import add_product, remainder
 from .graphs import Graph
 from .halves import LEAST
@@ -33,6 +34,8 @@ from .values import mixed_values
 __all__ = ["TARGETS", "Quantizer", "Target", "quantize_onnx"]
 
 FloatArray = NDArray[np.float32]
+Bytes = tuple[NDArray[np.int8], FloatArray]
+"""A product's weights and the step of each output channel."""
 Rounded = tuple[NDArray[np.int8], FloatArray, FloatArray]
 POOLED = 8.0
 HEADROOM = 4
@@ -101,9 +104,10 @@ class Quantizer:
             transform_long_kernels(graph)
             graph = Graph(graph.finish())
         self.products = products(graph, convolutions=self.target.convolutions)
-        self._given = {one.name: bytes_of[one.weight] for one in self.products if one.weight in bytes_of}
+        self._given = self._those_of(bytes_of)
         self._activations = self._observed(graph.model, windows)
-        graph = self._without_outliers(graph)
+        graph = self._centred(self._without_outliers(graph))
+        self._given = self._those_of(bytes_of)
         operands = {entry: self._operand(graph, entry) for entry in dict.fromkeys(one.entry for one in self.products)}
         self.choices = choose(operands, limit=self.target.limit, **self.target.rules)
         self._divisors: dict[str, FloatArray] = {}
@@ -170,6 +174,10 @@ class Quantizer:
             self._store(graph, one, nodes[one.name], even=True)
         return graph.finish()
 
+    def _those_of(self, bytes_of: Mapping[str, Bytes]) -> dict[str, Bytes]:
+        """By the products' names what is known by their weights'."""
+        return {one.name: bytes_of[one.weight] for one in self.products if one.weight in bytes_of}
+
     def _observed(self, model: onnx.ModelProto, windows: Iterable[FloatArray]) -> dict[str, Activation]:
         axes = {one.reads: 1 if one.node.op_type == "Conv" else -1 for one in self.products}
         with tempfile.TemporaryDirectory() as folder:
@@ -190,6 +198,17 @@ class Quantizer:
                     self._activations[one.reads] = self._activations[one.reads].reordered(order)
         graph = Graph(graph.finish())
         self.products = products(graph, convolutions=False)
+        return graph
+
+    def _centred(self, graph: Graph) -> Graph:
+        """Moves the middle of each channel's range into biases where that costs nothing."""
+        for entry in dict.fromkeys(one.entry for one in self.products):
+            readers = [one for one in self.products if one.entry == entry]
+            activation = self._activations[readers[0].reads]
+            if centre(graph, entry, readers, activation.middle):
+                self._activations[entry] = activation.shifted(-activation.middle)
+        graph = Graph(graph.finish())
+        self.products = products(graph, convolutions=self.target.convolutions)
         return graph
 
     def _operand(self, graph: Graph, entry: str) -> Operand:
@@ -331,7 +350,7 @@ class Quantizer:
         return self._rounded[key]
 
 
-def _unpacked(graph: Graph, limit: int) -> dict[str, tuple[NDArray[np.int8], FloatArray]]:
+def _unpacked(graph: Graph, limit: int) -> dict[str, Bytes]:
     """Makes constants of weights that a model stores in 8 bits (`_store`); the bytes and steps of those within the limit."""
     found = {}
     for node in [node for node in graph.nodes if node.op_type == "Mul" and graph.is_constant(node.input[1])]:

@@ -43,6 +43,15 @@ class Activation:
         """The largest magnitude of each channel."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
+    @property
+    def middle(self) -> FloatArray:
+        """The middle of each channel's range."""
+        return (self.low + self.high) * np.float32(0.5)
+
+    def shifted(self, shift: FloatArray) -> Activation:
+        """The activation with something added to each channel."""
+        return Activation(self.rows + shift, self.means + shift, self.low + shift, self.high + shift, self.frames)
+
     def divided(self, scale: FloatArray) -> Activation:
         """The activation with each channel divided by its own scale."""
         return Activation(self.rows / scale, self.means / scale, self.low / scale, self.high / scale, self.frames)
