@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from numpy.typing import NDArray
 from rewriting import rewritten
-from test_values import NETWORKS, WINDOW, attended
+from test_values import NETWORKS, WINDOW, attended, exported
 from tiny_networks import noise
 
 from vivavoce_converters import quantize
 from vivavoce_converters.centring import centre
-from vivavoce_converters.export import export_onnx
 from vivavoce_converters.graphs import Graph, session
 from vivavoce_converters.products import products
 from vivavoce_converters.quantize import Quantizer
@@ -25,10 +23,7 @@ from vivavoce_converters.ranges import Activation
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "float32.onnx"
-    export_onnx(NETWORKS[request.param]().eval(), path, window=WINDOW)
-    return path
+    return exported(request.param, tmp_path_factory.mktemp("models"))
 
 
 def everything_centred(graph: Graph) -> set[str]:

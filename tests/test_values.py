@@ -51,12 +51,17 @@ NETWORKS: dict[str, Callable[[], Countermeasure]] = {
 }
 
 
+def exported(name: str, folder: Path) -> Path:
+    """A file with one of the networks."""
+    torch.manual_seed(0)
+    path = folder / "float32.onnx"
+    export_onnx(NETWORKS[name]().eval(), path, window=WINDOW)
+    return path
+
+
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("models") / "float32.onnx"
-    export_onnx(NETWORKS[request.param]().eval(), path, window=WINDOW)
-    return path
+    return exported(request.param, tmp_path_factory.mktemp("models"))
 
 
 def attended(graph: Graph) -> list[str]:
