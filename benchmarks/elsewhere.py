@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shlex
 import subprocess
 import tempfile
@@ -81,7 +80,7 @@ def _first_windows(trials: Sequence[Trial], window: int, folder: Path) -> list[P
 def _scanned(python: Sequence[str], bundle: Path, files: Sequence[Path]) -> Iterator[float | None]:
     """The other Python's score of each file, None where it is undecided; RuntimeError where it fails."""
     command = [*python, "-m", "vivavoce", "scan", "--json", "--exit-zero", "--bundle", str(bundle), *map(str, files)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         for line in process.stdout:
             yield json.loads(line)["score"]
