@@ -23,6 +23,7 @@ from rich.progress import track
 
 from vivavoce import Detector
 from vivavoce.audio import load
+from vivavoce.bundle import AudioContract
 from vivavoce.commands.terminal import console, show
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.regression import Side, compare
@@ -35,7 +36,7 @@ def main() -> None:
     trials = representative(read_corpus(options.corpus, subset=options.subset), options.trials)
     there, here = Detector(options.bundle), Detector(options.against or options.bundle)
     with tempfile.TemporaryDirectory() as folder:
-        files = _first_windows(trials, here.bundle.manifest.audio.window, Path(folder))
+        files = _first_windows(trials, here.bundle.manifest.audio, Path(folder))
         scores = _listed("here", len(files), (here.detect(file).score for file in files))
         others = _listed("there", len(files), _scanned(shlex.split(options.python), options.bundle, files))
     decided = [i for i, pair in enumerate(zip(scores, others, strict=True)) if None not in pair]
@@ -68,12 +69,13 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _first_windows(trials: Sequence[Trial], window: int, folder: Path) -> list[Path]:
+def _first_windows(trials: Sequence[Trial], contract: AudioContract, folder: Path) -> list[Path]:
     """A file for each trial, of samples as floats, so that no reader rounds or resamples them."""
     files = []
     for number, trial in enumerate(trials):
         files.append(folder / f"{number:05}.wav")
-        soundfile.write(files[-1], load(trial.audio, 16_000)[:window], 16_000, subtype="FLOAT")
+        samples = load(trial.audio, contract.sample_rate)[: contract.window]
+        soundfile.write(files[-1], samples, contract.sample_rate, subtype="FLOAT")
     return files
 
 

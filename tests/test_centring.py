@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +26,7 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def everything_centred(graph: Graph) -> set[str]:
-    """Takes 1, 2, 3, ... out of the channels of each value that can do without; the names of these values."""
+    """Takes a number from 1 to 3 out of each channel of every value that can do without; the names of these values."""
     found = set()
     for entry in dict.fromkeys(one.entry for one in products(graph, convolutions=False)):
         readers = [one for one in products(graph, convolutions=False) if one.entry == entry]
@@ -82,6 +81,6 @@ def test_ranges_lie_about_the_middles(network: Path, monkeypatch: pytest.MonkeyP
         # The widest channel alone is what a centred value ranges over.
         assert widest(centred._activations[name]) == pytest.approx(0.5, abs=1e-3)
         assert widest(plain._activations[name]) >= 0.5 - 1e-3
-    samples = partial(noise, 1, WINDOW, 9)
-    found, wanted = (scores(made.build(()), samples().numpy())[0] for made in (centred, plain))
+    samples = noise(1, WINDOW, 9).numpy()
+    found, wanted = (scores(made.build(()), samples)[0] for made in (centred, plain))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from .graphs import Graph
 
-__all__ = ["adder", "change_outputs", "multiply_bytes", "shift_outputs"]
+__all__ = ["adder", "change_bias", "change_outputs", "multiply_bytes"]
+
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 UNIT = "unit"
 """The value of a node that gives 1."""
@@ -27,22 +29,20 @@ def adder(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | None:
     return readers[0] if graph.is_constant(bias) and graph.array(bias).shape == width else None
 
 
-def change_outputs(graph: Graph, node: onnx.NodeProto, change: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
+def change_outputs(graph: Graph, node: onnx.NodeProto, change: Change) -> None:
     """Changes the outputs of a product that has an `adder`: its weights and its bias along their last axis."""
-    last = adder(graph, node)
-    assert last is not None
-    for reader, name in ((node, node.input[1]), (last, _bias(last, node))):
-        changed = graph.constant(f"{reader.output[0]}/changed", change(graph.array(name)))
-        graph.replace_input(reader, list(reader.input).index(name), changed)
+    weights = graph.array(node.input[1])
+    graph.replace_input(node, 1, graph.constant(f"{node.output[0]}/changed", change(weights)))
+    change_bias(graph, node, change)
 
 
-def shift_outputs(graph: Graph, node: onnx.NodeProto, shift: NDArray[np.float32]) -> None:
-    """Adds to the bias of a product that has an `adder`."""
+def change_bias(graph: Graph, node: onnx.NodeProto, change: Change) -> None:
+    """Changes the bias of a product that has an `adder`."""
     last = adder(graph, node)
     assert last is not None
     bias = _bias(last, node)
-    shifted = graph.constant(f"{last.output[0]}/shifted", graph.array(bias) + shift)
-    graph.replace_input(last, list(last.input).index(bias), shifted)
+    changed = graph.constant(f"{last.output[0]}/changed", change(graph.array(bias)))
+    graph.replace_input(last, list(last.input).index(bias), changed)
 
 
 def multiply_bytes(

@@ -8,11 +8,12 @@ of its own: a layer norm, or the values that attention mixes, whose weights add 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .biased import adder, shift_outputs
+from .biased import adder, change_bias
 from .graphs import Graph
 from .products import Product
 from .values import mixed_values
@@ -31,13 +32,13 @@ def centre(graph: Graph, entry: str, readers: Sequence[Product], middle: NDArray
         # A new constant, for equal ones of several layers may be one and the same in the file.
         graph.replace_input(norm, 2, graph.constant(f"{entry}/centred", graph.array(norm.input[2]) - middle))
     elif values is not None:
-        shift_outputs(graph, values, -middle)
+        change_bias(graph, values, lambda bias: bias - middle)
     else:
         return False
     for one in readers:
         lost = middle @ graph.array(one.weight)
         if adder(graph, one.node) is not None:
-            shift_outputs(graph, one.node, lost)
+            change_bias(graph, one.node, partial(np.add, lost))
         else:
             graph.add_behind(one.node, graph.constant(f"{one.name}/lost", lost), f"{one.name}/centred")
     return True

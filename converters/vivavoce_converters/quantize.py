@@ -196,23 +196,28 @@ class Quantizer:
                 if len(channels):
                     order = part(graph, one, channels, self._given)
                     self._activations[one.reads] = self._activations[one.reads].reordered(order)
-        graph = Graph(graph.finish())
-        self.products = products(graph, convolutions=False)
-        return graph
+        return self._finished(graph)
 
     def _centred(self, graph: Graph) -> Graph:
         """Moves the middle of each channel's range into biases where that costs nothing."""
         for entry in dict.fromkeys(one.entry for one in self.products):
-            readers = [one for one in self.products if one.entry == entry]
+            readers = self._readers(entry)
             activation = self._activations[readers[0].reads]
             if centre(graph, entry, readers, activation.middle):
                 self._activations[entry] = activation.shifted(-activation.middle)
+        return self._finished(graph)
+
+    def _finished(self, graph: Graph) -> Graph:
+        """The graph with the rewritings in it, and its products as they are then."""
         graph = Graph(graph.finish())
         self.products = products(graph, convolutions=self.target.convolutions)
         return graph
 
+    def _readers(self, entry: str) -> list[Product]:
+        return [one for one in self.products if one.entry == entry]
+
     def _operand(self, graph: Graph, entry: str) -> Operand:
-        readers = [one for one in self.products if one.entry == entry]
+        readers = self._readers(entry)
         activation = self._activations[readers[0].reads]
         weights = np.concatenate([_matrix(graph.array(one.weight)) for one in readers], axis=1)
         activation = unread(activation, weights)
@@ -227,7 +232,7 @@ class Quantizer:
         that attention mixes, or by a node that `build` adds."""
         strength = self.choices[operand.source].strengths[entry]
         scale = migrated(operand, strength)
-        readers = [one for one in self.products if one.entry == entry]
+        readers = self._readers(entry)
         self._activations[readers[0].reads] = operand.activation
         for name in {one.reads for one in readers}:
             self._activations[name] = self._activations[name].divided(scale)
