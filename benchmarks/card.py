@@ -1,8 +1,9 @@
-"""Writes what a model card needs into docs/models.md: error rates by part of a corpus, where it fails, alarms in monitoring.
+"""Writes what a bundle measured into docs/: the model card's summary, and error rates by part of a corpus, failures, alarms.
 
 python benchmarks/card.py CORPUS             measure the embedded bundle on dev and eval, rewrite what is between the markers
 python benchmarks/card.py CORPUS --bundle B  the same for a bundle that is to be embedded
-python benchmarks/card.py --check            fail where that part does not tell of the embedded bundle
+python benchmarks/card.py --summary          rewrite the card's summary alone, which the bundle itself tells
+python benchmarks/card.py --check            fail where these parts do not tell of the embedded bundle
 
 Reports, scores and streams are kept under --out, in a folder for each bundle, and are not measured again.
 """
@@ -19,7 +20,7 @@ from typing import NamedTuple
 from markers import between, rewrite
 from monitoring import LONG, Heard, Monitored, alarmed, below, delay, false_alarms, hourly, monitor, percent, seconds, table
 
-from vivavoce.bundle import MANIFEST, Bundle, Rate, default_bundle, sha256
+from vivavoce.bundle import MANIFEST, Bundle, Evaluation, Rate, default_bundle, sha256
 from vivavoce_calibration.breakdown import RANGES
 from vivavoce_calibration.cli import evaluate_command
 from vivavoce_calibration.corpora import Trial, read_corpus
@@ -29,8 +30,10 @@ from vivavoce_calibration.scoring import Scorer
 from vivavoce_calibration.wording import share, spelled
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "models.md"
+PAGE = ROOT / "docs" / "error-rates.md"
 MARKERS = "<!-- card: begin -->\n", "<!-- card: end -->\n"
+CARD = ROOT / "docs" / "models.md"
+SUMMARY = "<!-- summary: begin -->\n", "<!-- summary: end -->\n"
 SUBSETS = ("dev", "eval")
 FIELDS = ("system_type", "language", "duration", "codec", "snr")
 ENOUGH = 15
@@ -137,6 +140,39 @@ def overall(found: dict[str, Measured]) -> Iterator[str]:
         yield from (told(rates.fnr), told(rates.fpr))
 
 
+def summary(bundle: Bundle) -> str:
+    """The model card's figures, which the manifest tells."""
+    manifest = bundle.manifest
+    (engine, *_) = manifest.engines
+    size = (bundle.path / engine.file).stat().st_size / 1e6
+    subsets = list(dict.fromkeys((one.corpus, one.subset) for one in manifest.evaluations))
+    found = {(one.metric.split()[0], one.corpus, one.subset): one for one in manifest.evaluations}
+    counts = {one: found["EER", *one] for one in subsets}
+    header = [f"{one[1]}: {counts[one].bonafide} living, {counts[one].spoof} spoofs" for one in subsets]
+    rows = [
+        (name, *(figure(found.get((metric, *one))) for one in subsets))
+        for metric, name in (("EER", "EER"), ("AUC", "AUC"), ("Cllr", "Cllr, bits"), ("minDCF", "minDCF"))
+    ]
+    points = [(point.name, signed(point.threshold, 2), told(point.fpr), told(point.fnr)) for point in manifest.operating_points]
+    measured = manifest.operating_points[0].corpus
+    blocks = [
+        f"`{manifest.name}` {manifest.version}: {manifest.model.parameters / 1e6:.1f} million parameters, {size:.1f} MB as "
+        f"{engine.precision.upper()}. 95 % intervals in brackets.",
+        lines(("", *header), rows),
+        f"Thresholds, measured on {measured}:",
+        lines(("operating point", "bona fide from", "spoofs accepted", "living rejected"), points),
+    ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def figure(one: Evaluation | None) -> str:
+    if one is None:
+        return "–"
+    scale, digits, unit = (100, 1, " %") if one.metric == "EER" else (1, 3, "")
+    value, low, high = (f"{scale * number:.{digits}f}" for number in (one.value, one.low, one.high))
+    return f"{value}{unit} ({low} to {high})"
+
+
 def told(rate: Rate | None) -> str:
     """A rate with its interval and count, or a dash where it is of too few."""
     return f"{share(rate)} of {rate.trials}" if rate and rate.trials >= ENOUGH else "–"
@@ -240,16 +276,23 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="default: the embedded bundle")
     parser.add_argument("--name", help="what to call the corpus; default: its folder's name")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "card", help="where to keep scores; default: runs/card")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the markers; default: docs/models.md")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where the part is of another bundle")
+    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the markers; default: docs/error-rates.md")
+    parser.add_argument("--card", type=Path, default=CARD, help="the page with the summary; default: docs/models.md")
+    parser.add_argument("--summary", action="store_true", help="rewrite the summary alone")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a part is of another bundle")
     options = parser.parse_args()
     bundle = Bundle(options.bundle)
     if options.check:
-        return 0 if between(options.page, *MARKERS).startswith(subject(bundle)) else 1
+        known = between(options.page, *MARKERS).startswith(subject(bundle))
+        return 0 if known and between(options.card, *SUMMARY) == summary(bundle) else 1
+    if options.summary:
+        rewrite(options.card, *SUMMARY, summary(bundle))
+        return 0
     if options.corpus is None:
-        parser.error("Name a corpus, or --check.")
+        parser.error("Name a corpus, --summary or --check.")
     found = {subset: measure(options.bundle, options.corpus, options.name, subset, options.out) for subset in SUBSETS}
     rewrite(options.page, *MARKERS, card(bundle, found))
+    rewrite(options.card, *SUMMARY, summary(bundle))
     return 0
 
 

@@ -1,7 +1,7 @@
-"""Draws the error of several bundles against their size and their time, and writes the table beside it into docs/models.md.
+"""Draws the error of several bundles against their size and their time, and writes the table beside it into lab/.
 
 python benchmarks/search.py BUNDLE...          print the table
-python benchmarks/search.py BUNDLE... --write  rewrite docs/search.svg and the part of docs/models.md between the two markers
+python benchmarks/search.py BUNDLE... --write  rewrite lab/search.svg and the table in lab/2026-11-detector.md
 
 Each bundle has been calibrated with `vivavoce calibrate --subset dev --test eval`, whose figures its manifest keeps. Time is
 the processor time of one window on one thread, measured here on all bundles in turns.
@@ -26,8 +26,8 @@ from vivavoce.bundle import Evaluation
 from vivavoce.machine import machine, versions
 from vivavoce_calibration.files import placing
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE, PICTURE = DOCS / "models.md", DOCS / "search.svg"
+LAB = Path(__file__).parent.parent / "lab"
+PAGE, PICTURE = LAB / "2026-11-detector.md", LAB / "search.svg"
 BEGIN, END = "<!-- search: begin -->\n", "<!-- search: end -->\n"
 ROUNDS = 30
 SUBSETS = ("dev", "eval")

@@ -2,7 +2,7 @@
 
 python benchmarks/shortcuts.py                  the embedded bundle on the recordings of examples/audio
 python benchmarks/shortcuts.py CORPUS           the same on clips of a corpus's dev subset; --each sets how many of a class
-python benchmarks/shortcuts.py CORPUS --write   also rewrite docs/models.md and the bounds of tests/test_shortcuts.py
+python benchmarks/shortcuts.py CORPUS --write   also rewrite docs/error-rates.md and the bounds of tests/test_shortcuts.py
 
 A shift is the log-likelihood ratio after a change minus that before it. A flip is another verdict at the bundle's default
 operating point, "undecided" included. Clips that are undecided before the change are left out.
@@ -37,7 +37,7 @@ from vivavoce_converters.augment import CODECS, RATE, Codec, limit_band, opus_qu
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "audio"
-PAGE, TEST = ROOT / "docs" / "models.md", ROOT / "tests" / "test_shortcuts.py"
+PAGE, TEST = ROOT / "docs" / "error-rates.md", ROOT / "tests" / "test_shortcuts.py"
 TESTED = 6
 """Clips of each class that tests/test_shortcuts.py takes from a corpus: the first of those measured here."""
 LOOSE = (0.5, 0.2)
@@ -296,7 +296,7 @@ def main() -> None:
     parser.add_argument("--bundle", help="default: the embedded bundle")
     parser.add_argument("--each", type=int, default=TESTED, help="clips of each class (default: %(default)s)")
     parser.add_argument("--json", type=Path, help="where to write all figures")
-    parser.add_argument("--write", action="store_true", help="rewrite the table in docs/models.md and the tests' bounds")
+    parser.add_argument("--write", action="store_true", help="rewrite the table in docs/error-rates.md and the tests' bounds")
     options = parser.parse_args()
     if options.write and (options.corpus is None or options.bundle or options.each < TESTED):
         parser.error(f"--write takes a corpus, the embedded bundle, and at least {TESTED} clips of each class.")

@@ -98,7 +98,10 @@ def test_the_card_tells_what_the_detector_does(
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text("before\n" + "".join(card.MARKERS) + "after\n")
-    arguments = ["card.py", str(corpus), "--bundle", str(tiny_bundle), "--page", str(page), "--out", str(tmp_path / "runs")]
+    short = tmp_path / "card.md"
+    short.write_text("".join(card.SUMMARY))
+    pages = ["--page", str(page), "--card", str(short)]
+    arguments = ["card.py", str(corpus), "--bundle", str(tiny_bundle), *pages, "--out", str(tmp_path / "runs")]
     monkeypatch.setattr("sys.argv", arguments)
     assert card.main() == 0
     text = page.read_text(encoding="utf-8")
@@ -123,7 +126,7 @@ def test_the_card_tells_what_the_detector_does(
         assert f"{living} of 32 | {spoofs} of 32" in next(line for line in text.splitlines() if line.startswith(f"| {name} |"))
 
     for bundle, outcome in ((tiny_bundle, 0), (default_bundle(), 1)):
-        monkeypatch.setattr("sys.argv", ["card.py", "--check", "--bundle", str(bundle), "--page", str(page)])
+        monkeypatch.setattr("sys.argv", ["card.py", "--check", "--bundle", str(bundle), *pages])
         assert card.main() == outcome
 
 
