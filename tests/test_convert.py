@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import onnx
 import pytest
 import soundfile
 import torch
-from rich.console import Console
 
 from vivavoce import Detector
 from vivavoce.bundle import Bundle
@@ -28,7 +26,6 @@ from vivavoce_converters.countermeasure import Countermeasure, save_countermeasu
 from vivavoce_converters.distill import build_student
 from vivavoce_converters.int8 import Gate, GateError, quantize_bundle, round_weights
 from vivavoce_converters.recipe import StudentShape
-from vivavoce_converters.tables import quantization_tables
 
 SHAPE = StudentShape(
     conv_channels=(8,) * 7,
@@ -95,23 +92,6 @@ def test_quantizing_makes_a_new_bundle_near_the_old_one(float_bundle: Bundle, tr
     assert [e.precision for e in small.manifest.engines] == ["int8"]
     with pytest.raises(ConfigurationError, match="no float32"):
         quantize_bundle(small, tmp_path / "again", trials, "x86-vnni")
-
-
-def test_a_bundle_tells_what_fine_tuning_did(float_bundle: Bundle, trials: list[Trial], tmp_path: Path) -> None:
-    told: list[str] = []
-    made = quantize_bundle(
-        float_bundle, tmp_path / "tuned", trials, "x86-vnni", count=8, tuning=2, advance=lambda stage, *_: told.append(stage)
-    )
-    notes = made.manifest.model.provenance["quantization"]["tuning"]
-    assert (notes["steps"], notes["windows"], notes["held_out"]) == (2, len(trials) - 3, 3)
-    assert notes["kept"] == (notes["after"] < notes["before"])
-    assert list(dict.fromkeys(told)) == ["ranges", "windows", "fine-tuning"]
-    terminal = Console(width=120, record=True, file=io.StringIO())
-    terminal.print(*quantization_tables(made.manifest))
-    assert f"2 steps: residual {notes['before']:.4f}, then {notes['after']:.4f}" in terminal.export_text()
-    with pytest.raises(ConfigurationError, match="8 windows"):
-        quantize_bundle(float_bundle, tmp_path / "none", trials[:7], "x86-vnni", tuning=2)
-    assert not (tmp_path / "none").exists()
 
 
 def test_rounded_weights_stay_in_a_float_bundle_until_activations_follow(

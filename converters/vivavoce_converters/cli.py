@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import typer
 
 from vivavoce.commands.terminal import BAD, GOOD, console, show, tell_error
-from vivavoce.errors import ConfigurationError, needs_extra
+from vivavoce.errors import needs_extra
 
 __all__ = ["build_engine_command", "convert_command", "distill_command", "quantize_command", "refit_command"]
 
@@ -90,9 +90,6 @@ def quantize_command(
         str | None,
         typer.Option(help='Give two bytes to what suffers most, or leave it in float, until few decisions flip: "flips=0.5%".'),
     ] = None,
-    tuning: Annotated[
-        int, typer.Option("--tune", min=0, help="Steps of fine-tuning the INT8 weights to float32's scores, such as 500.")
-    ] = 0,
     weights_only: Annotated[
         bool,
         typer.Option("--weights-only", help="Round the weights alone: a float32 engine, to be fitted and quantized."),
@@ -115,8 +112,6 @@ def quantize_command(
         from .sensitivity import parse_budget
         from .tables import quantization_tables
 
-    if weights_only and tuning:
-        raise ConfigurationError("Fine-tuning is of a network in INT8. Give --tune without --weights-only.")
     allowed, share = load_limits(limits) if limits else LIMITS, parse_budget(budget) if budget else None
     compared = None
     if not no_gate:
@@ -140,7 +135,6 @@ def quantize_command(
                 keep_float=keep_float,
                 gate=compared,
                 budget=share,
-                tuning=tuning,
                 advance=tell,
             )
     except GateError as error:

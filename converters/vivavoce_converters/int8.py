@@ -5,7 +5,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,6 @@ from .halves import halve
 from .pack import TOLERANCE, UNCALIBRATED, deviation, engine_file, loaded, self_test
 from .quantize import TARGETS, Quantizer, save
 from .sensitivity import Mix, Sample, fastest
-from .tuning import TAUGHT, tune
 
 __all__ = ["LIMITS", "Gate", "GateError", "quantize_bundle", "round_weights"]
 
@@ -76,16 +74,14 @@ def quantize_bundle(
     keep_float: bool = False,
     gate: Gate | None = None,
     budget: float | None = None,
-    tuning: int = 0,
     advance: Advance = lambda stage, done, total: None,
 ) -> Bundle:
     """The bundle `out` (a new directory) with an INT8 engine for `target`, from `bundle`'s float32 engine.
 
     Activation ranges come from one window of each of `count` trials that stand for the corpus. With a gate the new bundle gets
     its calibration from the gate's trials and the comparison with float32 on them; `budget`, the share of decisions that may
-    flip there, leaves in float what suffers most. Without one it is not calibrated. `tuning` steps of fine-tuning on more of
-    `trials` bring what the INT8 engine gives nearer to float32 (`tuning.py`). What was measured on the float32 engine is not
-    taken over.
+    flip there, leaves in float what suffers most. Without one it is not calibrated. What was measured on the
+    float32 engine is not taken over.
 
     Raises ConfigurationError where the bundle has no float32 ONNX engine or a budget comes without a gate, and GateError where
     the gate's limits are broken and it is not forced; then nothing is written.
@@ -105,19 +101,12 @@ def quantize_bundle(
         quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
         mix = _mix(quantizer, model, gate, length, budget, advance) if gate and budget is not None else None
         network = quantizer.build(mix.groups if mix else None, mix.fine if mix else (), compact=True)
-        tuned = None
-        if tuning:
-            audio = np.concatenate(_first_windows(representative(trials, TAUGHT), length, advance, "windows"))
-            tell = partial(advance, "fine-tuning")
-            network, tuned = tune(network, quantizer.build(()), audio, tuning, advance=tell)
         if not TARGETS[target].convolutions:
             halve(network)
         save(network, made / f"int8.{target}.onnx", beside=quantizer.beside)
         files = {file.name: file.read_bytes() for file in made.iterdir()}
     engine = engine_file(f"int8.{target}.onnx", files, precision="int8", target=target, carry=source.carry)
     notes = _notes(quantizer, mix, target, min(count, len(trials)), files, contents)
-    if tuned is not None:
-        notes["tuning"] = asdict(tuned)
     notes["size_ratio"] *= bundle.manifest.model.provenance.get("rounding", {}).get("size_ratio", 1.0)
     kept = contents if keep_float else {}
     return _packed(bundle, out, engine, files, kept, {"quantization": notes}, gate, advance)
@@ -164,13 +153,11 @@ def _float_engine(bundle: Bundle) -> EngineFile:
     return found[0]
 
 
-def _first_windows(
-    trials: Sequence[Trial], length: int, advance: Advance, stage: str = "ranges"
-) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+def _first_windows(trials: Sequence[Trial], length: int, advance: Advance) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
     found = []
     for batch in windows(trials, length, 1):
         found.append(batch.numpy())
-        advance(stage, len(found), len(trials))
+        advance("ranges", len(found), len(trials))
     return found
 
 

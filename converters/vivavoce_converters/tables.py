@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from rich.table import Table
 
@@ -21,7 +21,6 @@ def quantization_tables(manifest: Manifest) -> Iterable[Table]:
             "size": f"{notes['size_ratio']:.1%} of float32",
             "in INT8": f"{notes['int8_share_of_products']:.1%} of the quantizable multiply-accumulates",
             "left in float": ", ".join(notes["float_groups"]) or "of the quantizable ones nothing",
-            **({"fine-tuning": _tuned(notes["tuning"])} if "tuning" in notes else {}),
         }
     )
     rows = [
@@ -35,11 +34,6 @@ def quantization_tables(manifest: Manifest) -> Iterable[Table]:
             for group, one in notes["sensitivity"].items()
         ]
         yield table(("INT8 in this alone", "correlation", "residual", "flips"), scan)
-
-
-def _tuned(notes: Mapping[str, float]) -> str:
-    kept = "" if notes["kept"] else ", so the network stayed as it was"
-    return f"{notes['steps']} steps: residual {notes['before']:.4f}, then {notes['after']:.4f}{kept}"
 
 
 def _span(values: Iterable[float]) -> str:
