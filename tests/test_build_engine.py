@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,19 +11,21 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import test_quantize
 from bundles import WINDOW, make_bundle, raw_score
+from int8_bundles import make_network, with_int8
 from nvidia import VERSIONS, Gpu, install
 from onnx import TensorProto, helper, numpy_helper
+from tiny_networks import countermeasure, noise
 from typer.testing import CliRunner
 
 from vivavoce import ConfigurationError, DeviceError, MissingExtra
-from vivavoce.bundle import Bundle, EngineFile, sha256
+from vivavoce.bundle import Bundle, EngineFile
 from vivavoce.commands.app import build as command
 from vivavoce.commands.verify import checks
 from vivavoce.engine import open_engine
 from vivavoce.errors import BundleError
 from vivavoce_converters.cli import build_engine_command
+from vivavoce_converters.export import export_onnx
 from vivavoce_converters.mixed import mixed_precision
 from vivavoce_converters.qdq_rules import broken_rules
 from vivavoce_converters.quantize import Quantizer
@@ -42,52 +43,6 @@ def _caches_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def gpu(monkeypatch: pytest.MonkeyPatch) -> Gpu:
     return install(monkeypatch)
-
-
-def make_network(zero: int = 0, opset: int = 20) -> bytes:
-    """score = GAIN * mean(|samples|) - OFFSET, the gain as a matrix product in INT8 by TensorRT's rules where `zero` is 0."""
-    constants = {
-        "scale": np.array(0.002, np.float32),
-        "zero": np.array(zero, np.int8),
-        "matrix": np.array([[100]], np.int8),
-        "matrix_scale": np.array([2.0], np.float32),
-        "matrix_zero": np.zeros(1, np.int8),
-        "offset": np.array([4.0], np.float32),
-        "flat": np.array([-1], np.int64),
-        "last": np.array([1], np.int64),
-    }
-    make = helper.make_node
-    nodes = [
-        make("Abs", ["samples"], ["magnitudes"], "abs"),
-        make("ReduceMean", ["magnitudes", "last"], ["loudness"], "mean"),
-        make("QuantizeLinear", ["loudness", "scale", "zero"], ["steps"], "quantize"),
-        make("DequantizeLinear", ["steps", "scale", "zero"], ["rounded"], "dequantize"),
-        make("DequantizeLinear", ["matrix", "matrix_scale", "matrix_zero"], ["gain"], "gain", axis=1),
-        make("MatMul", ["rounded", "gain"], ["scaled"], "matmul"),
-        make("Sub", ["scaled", "offset"], ["column"], "sub"),
-        make("Reshape", ["column", "flat"], ["score"], "reshape"),
-    ]
-    samples = helper.make_tensor_value_info("samples", TensorProto.FLOAT, ["batch", WINDOW])
-    score = helper.make_tensor_value_info("score", TensorProto.FLOAT, ["batch"])
-    graph = helper.make_graph(
-        nodes, "loudness", [samples], [score], [numpy_helper.from_array(v, n) for n, v in constants.items()]
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
-    onnx.checker.check_model(model)
-    return bytes(model.SerializeToString())
-
-
-def with_int8(path: Path, content: bytes | None = None, *, tolerance: float = 0.6) -> Path:
-    """The tests' bundle with an INT8 engine for TensorRT beside its float32 one."""
-    make_bundle(path)
-    content = content or make_network()
-    (path / "int8.tensorrt.onnx").write_bytes(content)
-    manifest = json.loads((path / "manifest.json").read_text())
-    file = {"kind": "onnx", "precision": "int8", "target": "tensorrt", "file": "int8.tensorrt.onnx", "sha256": sha256(content)}
-    manifest["engines"].append(file)
-    manifest["self_test"]["tolerance"] = tolerance
-    (path / "manifest.json").write_text(json.dumps(manifest))
-    return path
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -369,12 +324,12 @@ def test_nvidias_builder_takes_what_the_rules_allow(rtx: Any, half: bool) -> Non
 
 @pytest.mark.slow
 def test_nvidias_builder_takes_a_student_in_int8_and_float16(rtx: Any, tmp_path: Path) -> None:
-    network = test_quantize.build_student(test_quantize.SHAPE).eval()
-    test_quantize.export_onnx(network, tmp_path / "float32.onnx", window=test_quantize.WINDOW)
-    quantized = Quantizer(tmp_path / "float32.onnx", test_quantize.windows(4, 1), "tensorrt").build()
+    export_onnx(countermeasure(), tmp_path / "float32.onnx", window=WINDOW)
+    windows = [noise(1, WINDOW, seed).numpy() for seed in range(4)]
+    quantized = Quantizer(tmp_path / "float32.onnx", windows, "tensorrt").build()
     file = EngineFile(kind="onnx", precision="int8", target="tensorrt", file="int8.onnx", sha256="0" * 64)
     content = mixed_precision(quantized).SerializeToString()
-    assert len(build_engine(content, file, test_quantize.WINDOW, BuildOptions())) > 100_000
+    assert len(build_engine(content, file, WINDOW, BuildOptions())) > 100_000
 
 
 def test_nvidias_parser_refuses_what_the_rules_forbid(rtx: Any) -> None:

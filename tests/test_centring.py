@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from attention_networks import NETWORKS, WINDOW, attended, exported
 from numpy.typing import NDArray
 from rewriting import rewritten
-from test_values import NETWORKS, WINDOW, attended, exported
 from tiny_networks import noise
 
 from vivavoce_converters import quantize

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from bundles import WINDOW, make_bundle
-from test_build_engine import with_int8
+from int8_bundles import with_int8
 
 from vivavoce.bundle import Bundle
 from vivavoce.commands.verify import checks

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from bundles import make_bundle
+from int8_bundles import with_int8
 from loudness_corpus import make_corpus
 from nvidia import install
-from test_build_engine import with_int8
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu.py"
 

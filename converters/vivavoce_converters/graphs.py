@@ -14,9 +14,11 @@ from onnx import helper, numpy_helper
 
 from vivavoce.exact import require_exact
 
-__all__ = ["Graph", "attribute", "attributes", "session"]
+__all__ = ["MOVING", "Graph", "attribute", "attributes", "session"]
 
 Array = NDArray[Any]
+MOVING = ("Concat", "Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad")
+"""Operators that move values about and change none."""
 
 
 class Graph:

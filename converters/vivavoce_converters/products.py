@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
-from .graphs import Graph, attribute, attributes
+from .graphs import MOVING, Graph, attribute, attributes
 
 __all__ = ["Product", "float_convolutions", "moved", "products", "unfold"]
 
@@ -140,9 +140,6 @@ def _tap(graph: Graph, node: onnx.NodeProto, value: str, tap: int, taps: int, st
     bounds = {"starts": start, "ends": -beyond if beyond else np.iinfo(np.int64).max, "axes": 1, "steps": stride}
     names = [graph.constant(f"{node.name}/tap{tap}/{key}", np.array([number])) for key, number in bounds.items()]
     return graph.add(node, "Slice", [value, *names], f"{node.name}/tap{tap}")
-
-
-MOVING = ("Concat", "Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad")
 
 
 def _entry(graph: Graph, name: str) -> str:

@@ -9,8 +9,7 @@ from __future__ import annotations
 import onnx
 
 from .biased import adder
-from .graphs import Graph
-from .products import MOVING
+from .graphs import MOVING, Graph
 
 __all__ = ["mixed_values"]
 
