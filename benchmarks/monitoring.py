@@ -56,10 +56,10 @@ class Heard(BaseModel):
     windows: list[Window]
 
     def alarms(self, threshold: float) -> list[float]:
-        """When a stream of the default policy raises an alarm with this threshold, in seconds."""
+        """When a stream of the default policy raises an alarm with this threshold, in seconds; never for a score above 0."""
         times, alarmed = [], False
         for window in self.windows:
-            spoof = window.score < threshold
+            spoof = window.score < min(threshold, 0.0)
             if spoof and (window.first or not alarmed):
                 times.append(window.time)
             alarmed = spoof

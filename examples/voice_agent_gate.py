@@ -1,9 +1,10 @@
-"""Guards a voice agent: audio frames in, "allow", "hold" or "deny" out, while the caller is still speaking.
+"""Guards a voice agent: audio frames in, "allow", "hold", "step-up" or "deny" out, while the caller is still speaking.
 
-The agent may answer small talk on "hold", acts on requests only on "allow", and asks for another proof on "deny". The gate
-changes its mind as often as the evidence does: a caller who hands the telephone to a loudspeaker is judged again.
+The agent may answer small talk on "hold", acts on requests only on "allow", asks for another proof on "step-up", where the
+score lies between two thresholds, and hands over to a person on "deny". The gate changes its mind as often as the evidence
+does: a caller who hands the telephone to a loudspeaker is judged again.
 
-python examples/voice_agent_gate.py examples/audio/human_allison_en.flac
+python examples/voice_agent_gate.py examples/audio/human_allison_en.flac --accept fpr=10% --reject fnr=5%
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from vivavoce import Detector, Policy, VivavoceError
 from vivavoce.audio import load
+from vivavoce.result import Verdict
 
 RATE = 16_000
 
-Decision = Literal["allow", "hold", "deny"]
+Decision = Literal["allow", "hold", "step-up", "deny"]
+DECISIONS: dict[Verdict, Decision] = {"bonafide": "allow", "undecided": "step-up", "spoof": "deny"}
 
 
 class Gate:
@@ -43,8 +46,8 @@ class Gate:
     def push(self, frame: NDArray[Any]) -> Decision:
         self._time += len(frame) / self._rate
         for event in self._stream.feed(frame):
-            if event.kind == "verdict":
-                self.decision = "allow" if event.verdict == "bonafide" else "deny"
+            if event.kind == "verdict" and event.verdict:
+                self.decision = DECISIONS[event.verdict]
                 self.score = event.score
             elif event.kind in ("speech-started", "speech-ended"):
                 self._speaking = event.kind == "speech-started"
@@ -59,11 +62,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("recording", type=Path, help="a recording that plays the caller")
     parser.add_argument("--frame", type=float, default=0.02, help="seconds of a frame (0.02)")
     parser.add_argument("--sure", type=int, default=1, help="windows in a row that a decision takes (1)")
-    parser.add_argument("--operating-point", help="whose error hurts more; `vivavoce info` lists them")
+    parser.add_argument("--accept", help="allow from this threshold on, such as fpr=5%%; `vivavoce info` lists them")
+    parser.add_argument("--reject", help="deny below this one, such as fnr=5%%; without both, the bundle's own")
     parser.add_argument("--bundle", type=Path, help="a bundle's folder; the embedded one by default")
     options = parser.parse_args(arguments)
 
-    detector = Detector(options.bundle, operating_point=options.operating_point)
+    detector = Detector(options.bundle, accept=options.accept, reject=options.reject)
     voice = load(options.recording, RATE)
     gate = Gate(detector, RATE, sure=options.sure)
     size, shown = round(options.frame * RATE), None

@@ -98,12 +98,19 @@ def test_scan_summary_counts_every_outcome(recordings: dict[str, Path], tiny_bun
     assert "5 files: 1 bona fide, 2 spoof, 1 undecided, 1 unreadable; " in done.stdout.splitlines()[-1]
 
 
+def timeless(output: str) -> list[dict[str, Any]]:
+    """The JSON objects of `scan`, without the time at which each was written."""
+    lines = [json.loads(line) for line in output.splitlines()]
+    assert all(line.pop("clock").endswith("+00:00") for line in lines)
+    return lines
+
+
 def test_scan_json_is_the_result_and_goes_on_after_a_file_that_is_no_audio(
     recordings: dict[str, Path], tiny_bundle: Path
 ) -> None:
     files = [recordings[kind] for kind in ("unreadable", "bonafide", "undecided", "spoof")]
     done = run("scan", "--json", "--bundle", tiny_bundle, *files)
-    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    lines = timeless(done.stdout)
     assert [line["file"] for line in lines] == list(map(str, files))
     assert "cannot be decoded" in lines[0]["error"]
     assert [lines[0][key] for key in lines[0] if key not in ("file", "error")] == [None] * (len(lines[1]) - 2)
@@ -114,24 +121,29 @@ def test_scan_json_is_the_result_and_goes_on_after_a_file_that_is_no_audio(
 
 
 def test_scan_csv_has_frozen_columns_and_the_values_of_json(recordings: dict[str, Path], tiny_bundle: Path) -> None:
-    assert " ".join(FIELDS) == "file verdict score probability threshold reason duration speech missing error"
+    assert " ".join(FIELDS) == (
+        "file verdict score probability threshold reject_below reason remedy duration speech missing error clock "
+        "bundle version manifest_sha256 engine operating_point vivavoce"
+    )
     rows = list(csv.DictReader(StringIO(run("scan", "--csv", "--bundle", tiny_bundle, *recordings.values()).stdout)))
     lines = run("scan", "--json", "--bundle", tiny_bundle, *recordings.values()).stdout.splitlines()
     for row, line in zip(rows, map(json.loads, lines), strict=True):
         assert tuple(row) == FIELDS
-        assert row == {key: "" if line[key] is None else str(line[key]) for key in FIELDS}
+        line |= line["provenance"] or dict.fromkeys(FIELDS[-6:])
+        assert row.pop("clock") <= line.pop("clock")
+        assert row == {key: "" if line[key] is None else str(line[key]) for key in row}
 
 
 def test_scan_keeps_the_order_of_files_however_many_are_in_work(recordings: dict[str, Path], tiny_bundle: Path) -> None:
     files = [*recordings.values(), *reversed(recordings.values())] * 2
     one, several = (run("scan", "--json", "--bundle", tiny_bundle, "--jobs", jobs, *files).stdout for jobs in (1, 3))
     assert len(one.splitlines()) == len(files)
-    assert one == several
+    assert timeless(one) == timeless(several)
 
 
 def test_scan_reads_standard_input(tiny_bundle: Path) -> None:
     done = run("scan", "--json", "--bundle", tiny_bundle, "-", input=VOICE.read_bytes())
-    line = json.loads(done.stdout)
+    (line,) = timeless(done.stdout)
     assert line == {"file": "-", **json.loads(json.dumps(Detector(tiny_bundle).detect(VOICE).to_dict())), "error": None}
 
 

@@ -62,7 +62,7 @@ def test_thresholds_follow_their_rates() -> None:
 def test_the_table_leaves_out_what_the_trials_cannot_show() -> None:
     rng = np.random.default_rng(5)
     points = table(rng.normal(1, 1, 290), rng.normal(-1, 1, 310), corpus="c")
-    assert [p.name for p in points] == ["eer", "fpr=1%", "fpr=2%", "fpr=5%", "fpr=10%", "fnr=2%", "fnr=5%", "fnr=10%"]
+    assert [p.name for p in points] == ["eer", "llr=0", "fpr=1%", "fpr=2%", "fpr=5%", "fpr=10%", "fnr=2%", "fnr=5%", "fnr=10%"]
 
 
 def test_a_rate_that_the_trials_cannot_show_is_refused() -> None:

@@ -11,7 +11,7 @@ from bundles import make_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vivavoce import ConfigurationError, Detector, Event, Policy, Segment
+from vivavoce import Band, ConfigurationError, Detector, Event, Policy, Segment
 from vivavoce.bundle import Bundle, Manifest
 from vivavoce.engine import open_engine
 from vivavoce.judge import Judge
@@ -22,7 +22,7 @@ from vivavoce.watch import Watch
 @pytest.fixture(scope="module")
 def judge(tiny_bundle: Path) -> Judge:
     bundle = Bundle(tiny_bundle)
-    return Judge(open_engine(bundle), bundle.manifest, threshold=0.0)
+    return Judge(open_engine(bundle), bundle.manifest, Band("0", 0.0, 0.0))
 
 
 def verdicts(judge: Judge, windows: list[float], *, below: float = 0.0, **policy: Any) -> list[Event]:
@@ -71,6 +71,20 @@ def test_score_is_weighted_by_the_speech_in_the_windows(judge: Judge) -> None:
     assert event.score == pytest.approx(-2.0)
 
 
+def test_between_the_thresholds_a_verdict_is_undecided_until_one_stands(tiny_bundle: Path) -> None:
+    bundle = Bundle(tiny_bundle)
+    banded = Judge(open_engine(bundle), bundle.manifest, Band("b", 2.0, -1.0))
+    found = verdicts(banded, [0.0, 1.0, -3.0, 0.0, 2.0, -1.5], below=-2.0)
+    assert [(event.verdict, event.changed, event.threshold) for event in found] == [
+        ("undecided", True, 2.0),
+        ("undecided", False, 2.0),
+        ("spoof", True, -2.0),
+        ("bonafide", True, 2.0),
+    ]
+    # What only a limit on false alarms keeps from being an alarm is no verdict at all.
+    assert verdicts(banded, [-1.5, -1.5], below=-2.0) == []
+
+
 def test_scores_are_events_where_the_policy_asks(judge: Judge) -> None:
     found = verdicts(judge, [1.0, -1.0], scores=True, alarm_after=2)
     assert [(event.kind, event.score) for event in found] == [("score", 1.0), ("verdict", 1.0), ("score", -1.0)]
@@ -82,6 +96,8 @@ def test_scores_are_events_where_the_policy_asks(judge: Judge) -> None:
         {"alarm_after": 0},
         {"clear_after": -1},
         {"alarm_after": 1.5},
+        {"alarm_after": "2"},
+        {"hop": "1"},
         {"hop": 0},
         {"hop": 0.05},
         {"hop": math.nan},

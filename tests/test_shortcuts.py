@@ -83,7 +83,8 @@ def scorer(hear: Callable[[NDArray[np.float32], int], float]) -> Callable[[Any],
     def detect(sound: Any) -> Result:
         samples, rate = sound
         score = hear(to_mono(samples), rate)
-        return Result("bonafide" if score >= 0 else "spoof", score, None, 0.0, None, len(samples) / rate, len(samples) / rate)
+        seconds = len(samples) / rate
+        return Result("bonafide" if score >= 0 else "spoof", score, None, 0.0, 0.0, None, seconds, seconds)
 
     return detect
 

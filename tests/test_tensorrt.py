@@ -243,7 +243,8 @@ def test_auto_works_where_the_gpu_does_not(tmp_path: Path, monkeypatch: pytest.M
         (tmp_path / "tensorrt.py").write_text("raise ImportError('libnvinfer.so.10: cannot open shared object file')")
         monkeypatch.syspath_prepend(str(tmp_path))
     result = Detector(path, speech_gate=False).detect((windows(1)[0], RATE))
-    assert result.engine == "float32.onnx on CPUExecutionProvider"
+    assert result.provenance is not None
+    assert result.provenance.engine == "float32.onnx on CPUExecutionProvider"
     errors = {
         "driver": "InsufficientDriver",
         "bindings": r"vivavoce\[tensorrt\]",
@@ -256,8 +257,7 @@ def test_auto_works_where_the_gpu_does_not(tmp_path: Path, monkeypatch: pytest.M
 
 def test_result_tells_what_scored(tmp_path: Path, gpu: Gpu) -> None:
     result = Detector(with_engine(tmp_path / "bundle", gpu), speech_gate=False).detect((windows(1)[0], RATE))
-    assert result.engine == f"gpu.engine on TensorRT {gpu.version}"
-    assert result.to_dict()["engine"] == result.engine
+    assert result.to_dict()["provenance"]["engine"] == f"gpu.engine on TensorRT {gpu.version}"
 
 
 def test_info_tells_what_runs_and_what_was_passed_over(tmp_path: Path, gpu: Gpu, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Operating points: from an error rate to the threshold that has it, with what the trials' number allows to say.
 
-A name is "eer", "fpr=P%" (at most P % of the spoofs accepted) or "fnr=P%" (at most P % of the bona fide trials rejected).
+A name is "eer", "llr=0" (as likely from either), "fpr=P%" (at most P % of the spoofs accepted) or "fnr=P%" (at most P % of the
+bona fide trials rejected).
 """
 
 from __future__ import annotations
@@ -12,17 +13,20 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import beta
 
-from vivavoce.bundle import OperatingPoint, Rate
+from vivavoce.bundle import OperatingPoint
 from vivavoce.errors import ConfigurationError
+from vivavoce.rates import clopper_pearson
 
 from .metrics import FloatArray, eer_threshold
 
 __all__ = ["NAMES", "clopper_pearson", "operating_point", "table", "trials_needed"]
 
-NAMES = ("eer", *(f"{kind}={percent}%" for kind in ("fpr", "fnr") for percent in ("0.1", "0.5", "1", "2", "5", "10")))
+NAMES = ("eer", "llr=0", *(f"{kind}={percent}%" for kind in ("fpr", "fnr") for percent in ("0.1", "0.5", "1", "2", "5", "10")))
 """The operating points that `table` looks for."""
+
+PROMISELESS = ("eer", "llr=0")
+"""Those that promise no rate, and need no number of trials."""
 
 NEEDED = 3
 """Errors that a rate must make expect: N trials without a single one show with 95 % confidence only that it is below 3 / N."""
@@ -31,7 +35,7 @@ NEEDED = 3
 def table(bonafide: ArrayLike, spoof: ArrayLike, *, corpus: str, names: Iterable[str] = NAMES) -> tuple[OperatingPoint, ...]:
     """The operating points of `names` that the trials support. Raises ConfigurationError as `operating_point` does."""
     sizes = {"fpr": np.size(spoof), "fnr": np.size(bonafide)}
-    supported = [name for name in names if name == "eer" or sizes[name[:3]] >= trials_needed(name)]
+    supported = [name for name in names if name in PROMISELESS or sizes[name[:3]] >= trials_needed(name)]
     return tuple(operating_point(name, bonafide, spoof, corpus=corpus) for name in supported)
 
 
@@ -39,7 +43,7 @@ def operating_point(name: str, bonafide: ArrayLike, spoof: ArrayLike, *, corpus:
     """The threshold of that name on the scores of both classes, and the error rates that it has there.
 
     Of all thresholds with the named error rate it is the one that makes fewest errors of the other kind, and lies halfway
-    between the scores that it parts, as far as possible from both.
+    between the scores that it parts, as far as possible from both. "llr=0" is 0 itself.
 
     Raises ConfigurationError where the name is none, a class has no scores or one that is not finite, or has fewer trials
     than `trials_needed`: no outcome with so few could show the rate.
@@ -53,6 +57,8 @@ def operating_point(name: str, bonafide: ArrayLike, spoof: ArrayLike, *, corpus:
         raise ConfigurationError(
             f'{rated.size} {kind} trials cannot show "{name}". Give at least {trials_needed(name)}, or choose a higher rate.'
         )
+    if name == "llr=0":
+        return _measured(name, 0.0, genuine, fake, corpus)
     if share is None:
         edge = eer_threshold(genuine, fake)
     elif rated is fake:
@@ -60,7 +66,10 @@ def operating_point(name: str, bonafide: ArrayLike, spoof: ArrayLike, *, corpus:
         edge = math.nextafter(fake[-1 - math.floor(share * fake.size)], math.inf)
     else:
         edge = genuine[math.floor(share * genuine.size)]
-    threshold = _halfway(np.concatenate((genuine, fake)), edge)
+    return _measured(name, _halfway(np.concatenate((genuine, fake)), edge), genuine, fake, corpus)
+
+
+def _measured(name: str, threshold: float, genuine: FloatArray, fake: FloatArray, corpus: str) -> OperatingPoint:
     return OperatingPoint(
         name=name,
         threshold=threshold,
@@ -71,7 +80,7 @@ def operating_point(name: str, bonafide: ArrayLike, spoof: ArrayLike, *, corpus:
 
 
 def trials_needed(name: str) -> int:
-    """How many trials of the rated class an operating point takes: 3 over the rate; 1 for "eer", which promises no rate.
+    """How many trials of the rated class an operating point takes: 3 over the rate; 1 for those that promise no rate.
 
     The rule of three: where none of N trials is an error, the upper 95 % confidence bound of the error rate is 3 / N (Hanley
     and Lippman-Hand, "If nothing goes wrong, is everything all right?", JAMA 1983). The better known rule of 30 errors
@@ -82,26 +91,14 @@ def trials_needed(name: str) -> int:
     return 1 if share is None else math.ceil(NEEDED / share)
 
 
-def clopper_pearson(errors: int, trials: int, *, level: float = 0.95) -> Rate:
-    """`errors` among `trials` with the interval of Clopper and Pearson (1934), which covers at least `level` of the time.
-
-    It takes the trials for independent draws of the same population. It stays exact for a threshold that was chosen to make
-    so many errors among these trials: its ends are those of the order statistics beside the threshold (Wilks, 1941).
-    """
-    tail = (1 - level) / 2
-    low = float(beta.ppf(tail, errors, trials - errors + 1)) if errors else 0.0
-    high = float(beta.ppf(1 - tail, errors + 1, trials - errors)) if errors < trials else 1.0
-    return Rate(value=errors / trials, low=low, high=high, trials=trials)
-
-
 def _share(name: str) -> Fraction | None:
-    """The rate that a name asks for, exactly; None for "eer"."""
-    if name == "eer":
+    """The rate that a name asks for, exactly; None for those that promise none."""
+    if name in PROMISELESS:
         return None
     found = re.fullmatch(r"(?:fpr|fnr)=(\d+(?:\.\d+)?)%", name)
     share = Fraction(found[1]) / 100 if found else Fraction(0)
     if not 0 < share < 1:
-        raise ConfigurationError(f'"{name}" is no operating point. Choose eer, or fpr=P% or fnr=P% with P between 0 and 100.')
+        raise ConfigurationError(f'"{name}" is no operating point. Choose eer, llr=0, fpr=P% or fnr=P%, P between 0 and 100.')
     return share
 
 

@@ -150,7 +150,9 @@ def _score(detector: Detector, trial: Trial) -> Scored | _Failure:
         snr = estimated_snr(load(trial.audio, detector.bundle.manifest.audio.sample_rate))
     except AudioError as error:
         return _Failure(trial.id, str(error))
-    return Scored(trial.id, score, result.reason, result.duration, result.speech, snr)
+    # That a score lies between thresholds says something about these, not about the recording.
+    reason = None if result.reason == "between" else result.reason
+    return Scored(trial.id, score, reason, result.duration, result.speech, snr)
 
 
 def _forced(detector: Detector, audio: Path) -> float:
@@ -159,7 +161,7 @@ def _forced(detector: Detector, audio: Path) -> float:
     samples = load(audio, contract.sample_rate)
     if not (len(samples) and np.isfinite(samples).all()):
         raise AudioError(f"{audio} holds {'samples that are not finite' if len(samples) else 'no samples'}.")
-    judge = Judge(detector.engine, detector.bundle.manifest, detector.threshold)
+    judge = Judge(detector.engine, detector.bundle.manifest, detector.band)
     last = max(0, len(samples) - contract.window)
     starts = sorted({*range(0, last, contract.hop), last})
     continuation = Continuation(detector.engine, contract.window)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from ._version import __version__
+from .band import Band
 from .detector import Detector
 from .errors import AudioError, BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError
 from .microphone import Microphone
 from .policy import Policy
-from .result import Event, Result, Segment
+from .result import Event, Provenance, Result, Segment
 from .stream import Stream
 
 __all__ = [
     "AudioError",
+    "Band",
     "BundleError",
     "ConfigurationError",
     "Detector",
@@ -19,8 +22,10 @@ __all__ = [
     "Microphone",
     "MissingExtra",
     "Policy",
+    "Provenance",
     "Result",
     "Segment",
     "Stream",
     "VivavoceError",
+    "__version__",
 ]

@@ -34,12 +34,16 @@ __all__ = [
     "Rate",
     "Regression",
     "SelfTest",
+    "bundle_path",
     "default_bundle",
+    "open_bundle",
     "sha256",
 ]
 
 FORMAT = "vivavoce-bundle/1"
 MANIFEST = "manifest.json"
+DEFAULT = "default"
+"""The embedded bundle's name."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 # One path component: a bundle cannot point outside its own directory.
@@ -282,7 +286,12 @@ class Bundle:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.manifest = _read_manifest(self.path)
+        """Its directory."""
+        self.manifest, self.sha256 = _read_manifest(self.path)
+        """What the manifest says, and the sha256 of its file, which covers all that it says and, by their own, all files."""
+
+    def __repr__(self) -> str:
+        return f"<Bundle {self.manifest.name} {self.manifest.version} at {self.path}>"
 
     def read(self, file: str, digest: str) -> bytes:
         """The content of one file, checked against `digest`; what is checked is what is used."""
@@ -305,9 +314,10 @@ class Bundle:
         return {**engines, manifest.self_test.file: manifest.self_test.sha256, **manifest.documents}
 
     def operating_point(self, name: str) -> OperatingPoint:
-        """The operating point of that name. Raises ConfigurationError, listing the names."""
+        """The operating point of that name, whatever its case and spaces. Raises ConfigurationError, listing the names."""
+        wanted = name.casefold().replace(" ", "")
         for point in self.manifest.operating_points:
-            if point.name == name:
+            if point.name.casefold() == wanted:
                 return point
         names = ", ".join(point.name for point in self.manifest.operating_points)
         raise ConfigurationError(
@@ -317,7 +327,24 @@ class Bundle:
 
 def default_bundle() -> Path:
     """The directory of the embedded bundle."""
-    return Path(str(files("vivavoce") / "bundles" / "default"))
+    return Path(str(files("vivavoce") / "bundles" / DEFAULT))
+
+
+def bundle_path(bundle: str | os.PathLike[str] | None) -> Path:
+    """A bundle's directory: the embedded one's for None and for "default", unless there is a directory of that name here.
+
+    Raises ConfigurationError for what is no path.
+    """
+    if not isinstance(bundle, str | os.PathLike | None):
+        raise ConfigurationError(f"{type(bundle).__name__} is no bundle. Give a bundle's directory.")
+    if bundle is None or (os.fspath(bundle) == DEFAULT and not Path(DEFAULT).is_dir()):
+        return default_bundle()
+    return Path(bundle)
+
+
+def open_bundle(bundle: str | os.PathLike[str] | None) -> Bundle:
+    """The bundle in a directory, or the embedded one. Raises as `bundle_path` and `Bundle` do."""
+    return Bundle(bundle_path(bundle))
 
 
 def sha256(content: bytes) -> str:
@@ -325,11 +352,13 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def _read_manifest(path: Path) -> Manifest:
+def _read_manifest(path: Path) -> tuple[Manifest, str]:
+    """The manifest, and the sha256 of its file."""
     if not path.is_dir():
         raise BundleError(f"{path} is not a directory. Give a bundle's directory: the one that holds {MANIFEST}.")
     try:
-        raw = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        content = (path / MANIFEST).read_bytes()
+        raw = json.loads(content.decode())
     except OSError as error:
         raise BundleError(f"{path / MANIFEST} cannot be read: {error.strerror}. Give a bundle's directory.") from error
     except ValueError as error:
@@ -337,7 +366,7 @@ def _read_manifest(path: Path) -> Manifest:
     if isinstance(raw, dict) and raw.get("format", FORMAT) != FORMAT:
         raise BundleError(f"{path} has the format {raw['format']!r}; this version reads {FORMAT}. Upgrade vivavoce.")
     try:
-        return Manifest.model_validate(raw)
+        return Manifest.model_validate(raw), sha256(content)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the manifest"

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING
 
+from ._version import __version__
 from .audio import Source, open_audio
-from .bundle import Bundle, default_bundle
-from .engine import open_engine
-from .errors import ConfigurationError
+from .band import Band, Choice, choose
+from .bundle import Bundle, open_bundle
+from .engine import Engine, open_engine
 from .follower import Follower
 from .judge import Judge
-from .policy import Policy, alarm_threshold
-from .result import Event, Result
+from .policy import Policy, alarm_threshold, whole
+from .result import Event, Provenance, Result
 from .sources import AsyncChunkSource, AudioSource
 from .speech import OpenGate, SpeechGate
 from .stream import Stream
@@ -29,8 +29,9 @@ __all__ = ["Detector"]
 class Detector:
     """Tells bona fide speech from spoofed speech with a bundle. It holds no state: one detector serves many threads.
 
-    `bundle` is a bundle's directory; None is the embedded one. `operating_point` is the name of one of the bundle's ("eer",
-    "fpr=1%", ...), or a number: the log-likelihood ratio from which the verdict is "bonafide"; None is the bundle's default.
+    `bundle` is a bundle's directory; None or "default" is the embedded one. `operating_point` is a single threshold: the name
+    of one of the bundle's ("eer", "fpr=1%", ...), or a number, the log-likelihood ratio from which the verdict is "bonafide";
+    None is the bundle's default. `accept` and `reject` are two, of the same kinds: between them a recording is "undecided".
     `device` is "cpu", "cuda", "tensorrt", "tensorrt-rtx", or "auto": TensorRT where it works with this bundle on this machine,
     else the CPU. `threads` is how many an inference on the CPU may use, `precision` picks one of several engines ("int8",
     "float16", "float32"; None is the first that suits), `session_options` replaces every option of ONNX Runtime.
@@ -45,32 +46,58 @@ class Detector:
         self,
         bundle: str | os.PathLike[str] | None = None,
         *,
-        operating_point: str | float | None = None,
+        operating_point: Choice = None,
+        accept: Choice = None,
+        reject: Choice = None,
         device: str = "auto",
         threads: int = 1,
         speech_gate: bool = True,
         precision: str | None = None,
         session_options: onnxruntime.SessionOptions | None = None,
     ) -> None:
-        if threads < 1:
-            raise ConfigurationError(f"threads={threads} is not possible. Give 1 or more.")
-        self.bundle = Bundle(default_bundle() if bundle is None else bundle)
-        self.threshold = self._threshold(operating_point)
+        whole("threads", threads, "threads")
+        self._bundle = open_bundle(bundle)
+        self._band = choose(self._bundle, operating_point, accept, reject)
         self._gate = SpeechGate if speech_gate else OpenGate
-        self.engine = open_engine(
-            self.bundle, device=device, threads=threads, precision=precision, session_options=session_options
+        self._engine = open_engine(
+            self._bundle, device=device, threads=threads, precision=precision, session_options=session_options
         )
-        self._judge = Judge(self.engine, self.bundle.manifest, self.threshold)
 
-    def detect(self, source: Source) -> Result:
+    @property
+    def bundle(self) -> Bundle:
+        """The bundle, opened."""
+        return self._bundle
+
+    @property
+    def engine(self) -> Engine:
+        """What scores windows: `engine.file.file` is the bundle's file, `engine.provider` what it runs on."""
+        return self._engine
+
+    @property
+    def band(self) -> Band:
+        """The thresholds, and what became of the trials on which they were measured."""
+        return self._band
+
+    @property
+    def threshold(self) -> float:
+        """The lowest score that is accepted; a detector's thresholds are chosen when it is opened, or for one call."""
+        return self._band.accept
+
+    def __repr__(self) -> str:
+        manifest = self._bundle.manifest
+        return f"<Detector {manifest.name} {manifest.version}, {self._band.name}, {self._engine.file.file}>"
+
+    def detect(self, source: Source, *, operating_point: Choice = None, accept: Choice = None, reject: Choice = None) -> Result:
         """The verdict on one recording: a path, encoded bytes, a binary file object, or (samples, sample_rate) with samples
         (n,) or (n, channels) of float32, float64, int16 or int32.
 
-        Audio that cannot be judged gives an "undecided" result with the reason. Raises AudioError for what is not audio, or not
-        whole.
+        `operating_point`, or `accept` and `reject`, are other thresholds than the detector's, for this call. Audio that cannot
+        be judged gives an "undecided" result with the reason. Raises AudioError for what is not audio, or not whole,
+        ConfigurationError for thresholds that cannot be used.
         """
+        judge = self._judge(operating_point, accept, reject)
         with open_audio(source) as audio:
-            stream = self._open(audio.rate, audio.channels, None)
+            stream = self._open(audio.rate, audio.channels, judge, None)
             for block in audio.blocks:
                 stream.feed(block)
         return stream.finish()
@@ -78,11 +105,13 @@ class Detector:
     def stream(self, *, sample_rate: int, channels: int = 1, policy: Policy | None = None) -> Stream:
         """A new stream for audio at `sample_rate` (8,000 to 192,000 Hz). Streams are cheap and independent of each other.
 
-        The policy decides about events only: `finish` gives what `detect` would, except that samples that are not finite, which
-        make a recording undecided, are silence to a stream. Raises ConfigurationError for a policy that the bundle's counts
-        cannot support.
+        Thresholds apart, the policy decides about events only: `finish` gives what `detect` would, except that samples that are
+        not finite, which make a recording undecided, are silence to a stream. Raises ConfigurationError for a policy that the
+        bundle's counts cannot support.
         """
-        return self._open(sample_rate, channels, policy or Policy())
+        policy = policy or Policy()
+        judge = self._judge(policy.operating_point, policy.accept, policy.reject)
+        return self._open(sample_rate, channels, judge, policy)
 
     def listen(self, source: AudioSource, *, policy: Policy | None = None) -> Iterator[Event]:
         """The events of a source, as they happen; the last is "finished" and carries the result.
@@ -113,23 +142,29 @@ class Detector:
         finally:
             source.close()
 
-    def _open(self, sample_rate: int, channels: int, policy: Policy | None) -> Stream:
-        manifest = self.bundle.manifest
-        alarm_below = alarm_threshold(policy, manifest, self.threshold) if policy else self.threshold
+    def _open(self, sample_rate: int, channels: int, judge: Judge, policy: Policy | None) -> Stream:
+        alarm_below = alarm_threshold(policy, self._bundle.manifest, judge.band.reject) if policy else judge.band.reject
 
         def follow() -> Follower:
-            watch = Watch(policy, self._judge, alarm_below) if policy else None
-            return Follower(self._judge, sample_rate, self._gate(), watch)
+            watch = Watch(policy, judge, alarm_below) if policy else None
+            return Follower(judge, sample_rate, self._gate(), watch)
 
         return Stream(follow, sample_rate=sample_rate, channels=channels)
 
-    def _threshold(self, operating_point: str | float | None) -> float:
-        if isinstance(operating_point, int | float) and not isinstance(operating_point, bool):
-            if not math.isfinite(operating_point):
-                raise ConfigurationError(f"A threshold of {operating_point} decides nothing. Give a finite number.")
-            return float(operating_point)
-        name = self.bundle.manifest.default_operating_point if operating_point is None else str(operating_point)
-        return self.bundle.operating_point(name).threshold
+    def _judge(self, operating_point: Choice, accept: Choice, reject: Choice) -> Judge:
+        """The judge by the thresholds of one call, or by the detector's where it names none."""
+        named = (operating_point, accept, reject)
+        band = self._band if all(one is None for one in named) else choose(self._bundle, *named)
+        manifest, engine = self._bundle.manifest, self._engine
+        provenance = Provenance(
+            bundle=manifest.name,
+            version=manifest.version,
+            manifest_sha256=self._bundle.sha256,
+            engine=f"{engine.file.file} on {engine.provider}",
+            operating_point=band.name,
+            vivavoce=__version__,
+        )
+        return Judge(engine, manifest, band, provenance)
 
 
 def _finished(result: Result) -> Event:
@@ -140,5 +175,6 @@ def _finished(result: Result) -> Event:
         verdict=result.verdict,
         score=result.score,
         probability=result.probability,
+        threshold=result.threshold,
         result=result,
     )

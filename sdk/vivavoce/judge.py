@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from .band import Band
 from .bundle import Manifest
 from .engine import Engine
 from .errors import BundleError
-from .result import Reason, Result, Segment, Verdict
+from .result import Provenance, Reason, Result, Segment, Verdict
 
 __all__ = ["Findings", "Judge"]
 
@@ -32,10 +33,11 @@ class Findings:
 class Judge:
     """Turns raw scores into log-likelihood ratios, and these into verdicts. Has no state; one serves many threads."""
 
-    def __init__(self, engine: Engine, manifest: Manifest, threshold: float) -> None:
+    def __init__(self, engine: Engine, manifest: Manifest, band: Band, provenance: Provenance | None = None) -> None:
         self.contract = manifest.audio
-        self.threshold = threshold
+        self.band = band
         self.engine = engine
+        self.provenance = provenance
         self._calibration = manifest.calibration
 
     def calibrated(self, raw: float) -> float:
@@ -62,21 +64,26 @@ class Judge:
         """The answer that the findings allow."""
         reason = self._reason(found)
         score = found.score if reason is None else None
-        verdict: Verdict = "undecided"
-        if score is not None:
-            verdict = "bonafide" if score >= self.threshold else "spoof"
+        verdict = "undecided" if score is None else self.verdict(score)
         return Result(
             verdict=verdict,
             score=score,
             probability=self.probability(score),
-            threshold=self.threshold,
-            reason=reason,
+            threshold=self.band.accept,
+            reject_below=self.band.reject,
+            reason="between" if reason is None and verdict == "undecided" else reason,
             duration=found.duration,
             speech=found.speech,
             missing=found.missing,
             segments=found.segments if reason is None else (),
-            engine=f"{self.engine.file.file} on {self.engine.provider}",
+            provenance=self.provenance,
         )
+
+    def verdict(self, score: float) -> Verdict:
+        """What a log-likelihood ratio says by the band."""
+        if score >= self.band.accept:
+            return "bonafide"
+        return "spoof" if score < self.band.reject else "undecided"
 
     def _reason(self, found: Findings) -> Reason | None:
         needed = self.contract.minimum_speech

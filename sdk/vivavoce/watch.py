@@ -15,8 +15,9 @@ __all__ = ["Watch"]
 class Watch:
     """The verdicts of one stream. Positions and lengths are in samples at the contract's rate.
 
-    Windows that score below `alarm_below` speak for "spoof", those at the judge's threshold or above for "bonafide"; what lies
-    between, where a policy limits false alarms, speaks for neither. A side is believed once enough windows in a row agree.
+    Windows that score below `alarm_below` speak for "spoof", those that the judge's band accepts for "bonafide". A side is
+    believed once enough windows in a row agree. What lies between speaks for neither, so the last verdict stands; where there
+    is none yet, windows between the band's thresholds make it "undecided".
     """
 
     def __init__(self, policy: Policy, judge: Judge, alarm_below: float) -> None:
@@ -29,8 +30,8 @@ class Watch:
         # In step with the grid where the hops are equal, so that most windows are scored once for both.
         self.end = (contract.window - 1) % self._hop + 1
         """Where the next window ends."""
-        self._needed = {"spoof": policy.alarm_after, "bonafide": policy.clear_after, "undecided": 1}
-        self._verdict: Verdict = "undecided"
+        self._needed = {"spoof": policy.alarm_after, "bonafide": policy.clear_after, "undecided": policy.clear_after}
+        self._verdict: Verdict | None = None
         self._forget(0)
 
     def hear(self, silence: int, heard: int) -> None:
@@ -54,25 +55,41 @@ class Watch:
         if side != self._run_side:
             self._begin_run(side)
         self._run.append((segment, speech))
-        if side != "undecided" and len(self._run) == self._needed[side]:
+        if len(self._run) == self._needed[side] and self._speaks(side):
             yield self._verdict_on(side)
 
     def _verdict_on(self, side: Verdict) -> Event:
         score = sum(one.score * weight for one, weight in self._run) / sum(weight for _, weight in self._run)
         changed, self._verdict = side != self._verdict, side
-        probability = self._judge.probability(score)
-        start, end = self._run[0][0].start, self._run[-1][0].end
-        return Event("verdict", start, end, verdict=side, score=score, probability=probability, changed=changed)
+        return Event(
+            "verdict",
+            self._run[0][0].start,
+            self._run[-1][0].end,
+            verdict=side,
+            score=score,
+            probability=self._judge.probability(score),
+            threshold=self._alarm_below if side == "spoof" else self._judge.band.accept,
+            changed=changed,
+            provenance=self._judge.provenance,
+        )
 
     def _side(self, score: float) -> Verdict:
         if score < self._alarm_below:
             return "spoof"
-        return "bonafide" if score >= self._judge.threshold else "undecided"
+        return "bonafide" if score >= self._judge.band.accept else "undecided"
+
+    def _speaks(self, side: Verdict) -> bool:
+        """Whether windows of this side are a verdict: not where they lie between and one stands, or nothing but a limit on
+        false alarms keeps them from being spoof."""
+        if side != "undecided":
+            return True
+        between = all(segment.score >= self._judge.band.reject for segment, _ in self._run)
+        return between and self._verdict in (None, "undecided")
 
     def _forget(self, heard: int) -> None:
         """Begins with a new speaker, after speech for `heard` samples."""
         self._heard_before = heard
-        self._verdict = "undecided"
+        self._verdict = None
         self._begin_run("undecided")
 
     def _begin_run(self, side: Verdict) -> None:

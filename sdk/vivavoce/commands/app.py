@@ -7,11 +7,12 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import Annotated, Any
 
 import typer
 
+from .._version import __version__
 from ..errors import VivavoceError
 from .bench import bench
 from .devices import devices
@@ -67,7 +68,7 @@ def build() -> typer.Typer:
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"vivavoce {version('vivavoce')}")
+        typer.echo(f"vivavoce {__version__}")
         raise typer.Exit
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from rich.text import Text
 
 from ..result import Event, Result
 from ..sources import Lost
+from .rows import clock
 from .terminal import console, duration, mark, printable
 
 __all__ = ["JsonEvents", "Lines", "View", "position"]
@@ -40,8 +40,7 @@ class JsonEvents(View):
     """One JSON object a line: the event, `clock` (when it was told, in UTC) and `recording` (a path or null)."""
 
     def write(self, event: Event, recording: Path | None) -> None:
-        clock = datetime.now(UTC).isoformat(timespec="milliseconds")
-        print(json.dumps({**event.to_dict(), "clock": clock, "recording": recording and str(recording)}), flush=True)
+        print(json.dumps({**event.to_dict(), "clock": clock(), "recording": recording and str(recording)}), flush=True)
 
 
 class Lines(View):
@@ -62,7 +61,7 @@ class Lines(View):
         self._out.print(line, soft_wrap=not self._out.is_terminal)
 
     def _told(self, event: Event) -> Text:
-        if event.kind == "finished" and event.result:
+        if event.kind == "finished" and event.result is not None:
             return self._summary(event.result)
         if event.kind == "verdict" and event.verdict:
             return mark(event.verdict, self._out).append(f"  {_judged(event, self._unit)}", "default")
@@ -71,7 +70,7 @@ class Lines(View):
         )
 
     def _summary(self, result: Result) -> Text:
-        why = result.reason or _judged(result, self._unit)
+        why = result.reason if result.score is None else _judged(result, self._unit)
         missing = f", {duration(result.missing)} missing" if result.missing else ""
         line = Text("result  ").append_text(mark(result.verdict, self._out))
         return line.append(f"  {why}; {duration(result.speech)} of speech in {duration(result.duration)}{missing}", "default")

@@ -4,34 +4,50 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from json import dumps
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 
-from ..bundle import Bundle, Manifest, OperatingPoint, Rate, Regression, default_bundle
+from ..band import symmetric
+from ..bundle import Bundle, Manifest, OperatingPoint, Rate, Regression, open_bundle
 from ..engine import open_engine
 from ..errors import VivavoceError
 from ..machine import versions
-from .terminal import GOOD, console, grid, show, size, table
+from .terminal import GOOD, BundleArgument, console, grid, show, size, table
 
 __all__ = ["info"]
 
 
 def info(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; the embedded one by default.")] = None,
+    bundle: BundleArgument = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, tensorrt or tensorrt-rtx: what is to run it.")] = "auto",
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Show what a bundle is, and what would run it."""
-    opened = Bundle(bundle or default_bundle())
+    opened = open_bundle(bundle)
     picked = _picked(opened, device)
     if json:
         manifest = opened.manifest.model_dump(mode="json")
-        print(dumps({"path": str(opened.path), "manifest": manifest, "engine": picked, "versions": versions()}))
+        print(
+            dumps(
+                {
+                    "path": str(opened.path),
+                    "sha256": opened.sha256,
+                    "manifest": manifest,
+                    "engine": picked,
+                    "versions": versions(),
+                }
+            )
+        )
         return GOOD
-    parts = [_about(opened), *_engines(opened, picked), *_points(opened.manifest), *_evaluations(opened.manifest)]
+    parts = [
+        _about(opened),
+        *_engines(opened, picked),
+        *_points(opened.manifest),
+        *_bands(opened),
+        *_evaluations(opened.manifest),
+    ]
     show(console(), *parts, grid({"runtime": ", ".join(f"{name} {number}" for name, number in versions().items())}))
     return GOOD
 
@@ -54,6 +70,7 @@ def _about(bundle: Bundle) -> Table:
             "bundle": f"{manifest.name} {manifest.version}",
             "": manifest.description,
             "folder": str(bundle.path),
+            "sha256": f"{bundle.sha256} (of the manifest)",
             "model": f"{model.front_end} + {model.back_end}, {model.parameters:,} parameters",
             "licence": model.licence,
             "trained on": ", ".join(model.corpora) or "not stated",
@@ -98,6 +115,18 @@ def _points(manifest: Manifest) -> Iterator[Table]:
             if where[point] == trials
         ]
         yield table(("operating point", f"{scale} from", "spoofs accepted", "living rejected"), rows, title=trials)
+
+
+def _bands(bundle: Bundle) -> Iterator[Table]:
+    """What becomes of living and synthetic voices with two thresholds, for each pair of equal rates."""
+    rows = [
+        (band.name if who == "living" else "", who, *map(_rate, (shares.accepted, shares.between, shares.rejected)))
+        for band in symmetric(bundle)
+        for who, shares in (("living", band.living), ("synthetic", band.synthetic))
+        if shares
+    ]
+    if rows:
+        yield table(("two thresholds", "voices", "accepted", "undecided", "rejected"), rows, title="On the same trials")
 
 
 def _measured_on(point: OperatingPoint) -> str:

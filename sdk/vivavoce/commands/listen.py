@@ -27,8 +27,8 @@ from .events import JsonEvents, Lines, View
 from .panel import Panel
 from .recorder import Recorder
 from .rows import heading, unit
-from .scan import STDIN, exit_code, number_or_name
-from .terminal import GOOD, console
+from .scan import STDIN, exit_code
+from .terminal import GOOD, AcceptOption, BundleOption, PointOption, RejectOption, console
 
 __all__ = ["listen"]
 
@@ -42,8 +42,10 @@ def listen(
     rate: Annotated[int | None, typer.Option(help="Samples a second, of raw input or asked of the microphone.")] = None,
     channels: Annotated[int | None, typer.Option(help="The same for channels; 1 for raw input by default.")] = None,
     format: Annotated[str | None, typer.Option(help="Raw input's samples: s16le (the default), s32le or f32le.")] = None,
-    bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; the embedded one by default.")] = None,
-    operating_point: Annotated[str | None, typer.Option(help="A name such as eer, or a threshold on the LLR.")] = None,
+    bundle: BundleOption = None,
+    operating_point: PointOption = None,
+    accept: AcceptOption = None,
+    reject: RejectOption = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for one inference.")] = 1,
     alarm_after: Annotated[int, typer.Option(help="Windows in a row that make an alarm.")] = 1,
     clear_after: Annotated[int, typer.Option(help="Windows in a row that take it back.")] = 1,
@@ -80,11 +82,11 @@ def listen(
         scores=scores or moving,
         false_alarms_per_hour=false_alarms_per_hour,
     )
-    detector = Detector(bundle, operating_point=number_or_name(operating_point), threads=threads)
+    detector = Detector(bundle, operating_point=operating_point, accept=accept, reject=reject, threads=threads)
     with ExitStack() as stack:
         stack.enter_context(_until_told(opened))
         stack.enter_context(opened)
-        told = f"{heading(detector, operating_point)}; {_terms(policy, detector)}; {_ears(opened)}"
+        told = f"{heading(detector)}; {_terms(policy, detector)}; {_ears(opened)}"
         view = JsonEvents() if json else _lines(out, told, detector, opened, scores=scores, moving=moving)
         stack.enter_context(view)
         alarm = recorder = None
@@ -204,14 +206,14 @@ def _lines(out: Console, told: str, detector: Detector, source: AudioSource, *, 
     name = unit(detector)
     if not moving:
         return Lines(out, told, name, scores=scores)
-    return Panel(out, told, name, scores=scores, threshold=detector.threshold, sample_rate=source.sample_rate)
+    return Panel(out, told, name, scores=scores, band=detector.band, sample_rate=source.sample_rate)
 
 
 def _terms(policy: Policy, detector: Detector) -> str:
     """What makes an alarm, for the heading."""
     manifest = detector.bundle.manifest
     hop = policy.hop or manifest.audio.hop / manifest.audio.sample_rate
-    below = alarm_threshold(policy, manifest, detector.threshold)
+    below = alarm_threshold(policy, manifest, detector.band.reject)
     windows = "each window" if policy.alarm_after == 1 else f"{policy.alarm_after} windows in a row"
     return f"alarm at {windows} below {below:+.2f}, one every {hop:g} s"
 

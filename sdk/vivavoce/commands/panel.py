@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from ..audio import as_float
+from ..band import Band
 from ..result import Event
 from ..sources import Lost
 from .events import Lines, position
@@ -33,9 +34,9 @@ DECAY = 20.0
 class Panel(Lines):
     """Lines that scroll, as `Lines` writes them, and below them four that stay."""
 
-    def __init__(self, out: Console, heading: str, unit: str, *, scores: bool, threshold: float, sample_rate: int) -> None:
+    def __init__(self, out: Console, heading: str, unit: str, *, scores: bool, band: Band, sample_rate: int) -> None:
         super().__init__(out, heading, unit, scores=scores)
-        self._threshold, self._sample_rate = threshold, sample_rate
+        self._band, self._sample_rate = band, sample_rate
         self._frames, self._level = 0, FLOOR
         self._speaking = self._recording = False
         self._score: float | None = None
@@ -85,10 +86,12 @@ class Panel(Lines):
         return row.append(f"  {self._level:+4.0f} dB  {'speech' if self._speaking else ''}")
 
     def _score_row(self, half: int) -> Text:
-        margin = 0.0 if self._score is None else self._score - self._threshold
+        score, band = self._score, self._band
+        margin = 0.0 if score is None else score - band.accept if score >= band.accept else min(score - band.reject, 0.0)
         row = Text("score    ").append_text(bar(margin, half, self._out))
         row.append("" if self._score is None else f"  {self._score:+6.2f}", "default")
-        return row.append(f"  threshold {self._threshold:+.2f}", "dim")
+        lower = "" if band.reject == band.accept else f"{band.reject:+.2f} to "
+        return row.append(f"  threshold {lower}{band.accept:+.2f}", "dim")
 
     def _verdict_row(self) -> Text:
         row = Text("verdict  ")

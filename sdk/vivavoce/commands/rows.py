@@ -8,6 +8,7 @@ import json
 import sys
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from rich.cells import cell_len, chop_cells
@@ -15,14 +16,19 @@ from rich.console import Console
 from rich.padding import Padding
 from rich.text import Text
 
+from ..band import Band
 from ..detector import Detector
-from ..result import Result
+from ..result import Provenance, Result
 from .terminal import WORDS, duration, mark, printable
 
-__all__ = ["FIELDS", "KINDS", "CsvLines", "JsonLines", "Outcome", "Rows", "Tally", "Writer", "bar", "heading", "unit"]
+__all__ = ["FIELDS", "KINDS", "CsvLines", "JsonLines", "Outcome", "Rows", "Tally", "Writer", "bar", "clock", "heading", "unit"]
 
-FIELDS = ("file", "verdict", "score", "probability", "threshold", "reason", "duration", "speech", "missing", "error")
-"""The columns of CSV. A JSON object has the same keys, and those of a result that are not listed here."""
+FIELDS = (
+    *("file", "verdict", "score", "probability", "threshold", "reject_below", "reason", "remedy", "duration", "speech"),
+    *("missing", "error", "clock", *(field.name for field in dataclasses.fields(Provenance))),
+)
+"""The columns of CSV. A JSON object has the same keys but for those of a provenance, which are together under that name, and
+the segments."""
 
 KINDS = ("bonafide", "spoof", "undecided", "unreadable")
 
@@ -41,12 +47,13 @@ class Outcome:
     @property
     def kind(self) -> str:
         """The verdict, or "unreadable"."""
-        return self.result.verdict if self.result else "unreadable"
+        return "unreadable" if self.result is None else self.result.verdict
 
     def to_dict(self) -> dict[str, Any]:
-        """The same keys for every outcome, None where there is nothing."""
-        fields = self.result.to_dict() if self.result else dict.fromkeys(one.name for one in dataclasses.fields(Result))
-        return {"file": self.file, **fields, "error": self.error}
+        """The same keys for every outcome, None where there is nothing; `clock` is now, in UTC."""
+        blank = dict.fromkeys((*(one.name for one in dataclasses.fields(Result)), "remedy"))
+        fields = blank if self.result is None else self.result.to_dict()
+        return {"file": self.file, **fields, "error": self.error, "clock": clock()}
 
 
 @dataclass
@@ -58,7 +65,7 @@ class Tally:
 
     def add(self, outcome: Outcome) -> None:
         self.kinds[outcome.kind] += 1
-        self.audio += outcome.result.duration if outcome.result else 0.0
+        self.audio += 0.0 if outcome.result is None else outcome.result.duration
 
 
 class Writer(Protocol):
@@ -87,7 +94,8 @@ class CsvLines:
         self._writer.writeheader()
 
     def write(self, outcome: Outcome) -> None:
-        self._writer.writerow(outcome.to_dict())
+        row = outcome.to_dict()
+        self._writer.writerow({**row, **(row["provenance"] or {})})
         sys.stdout.flush()
 
     def end(self, tally: Tally, seconds: float) -> None:
@@ -98,9 +106,9 @@ class Rows:
     """For people: what decides, a row for each outcome in columns that suit the terminal's width, and a summary. The file comes
     last in its row, whole unless a terminal is too narrow for it."""
 
-    def __init__(self, out: Console, detector: Detector, operating_point: str | None) -> None:
+    def __init__(self, out: Console, detector: Detector) -> None:
         self._out, self._columns = out, _Columns.fit(out)
-        out.print(Text(printable(heading(detector, operating_point)), "dim"), soft_wrap=False)
+        out.print(Text(printable(heading(detector)), "dim"), soft_wrap=False)
         out.print(Text(self._columns.header(unit(detector)), "bold"))
 
     def write(self, outcome: Outcome) -> None:
@@ -144,21 +152,21 @@ class _Columns:
         row = Text().append_text(mark(outcome.kind, out))
         row.append(" " * (VERDICT + GAP - row.cell_len))
         row.append_text(self._score(result, out)).append(" " * GAP)
-        row.append(self._times(*map(duration, (result.duration, result.speech)) if result else ("", "")))
+        row.append(self._times(*("", "") if result is None else map(duration, (result.duration, result.speech))))
         return row.append(self._name(outcome.file))
 
     def left_out(self, outcome: Outcome) -> str | None:
         """The reason for which the row has no room."""
-        return outcome.result.reason if outcome.result and not self.half else None
+        return None if outcome.result is None or self.half else outcome.result.reason
 
     def _score(self, result: Result | None, out: Console) -> Text:
         """The score and its bar, or in their place the reason why there is none, as wide in either case."""
         width = SCORE + (GAP + 2 * self.half + 1 if self.half else 0)
         if result is None or result.score is None:
-            reason = result.reason if result and self.half else None
+            reason = None if result is None or not self.half else result.reason
             return Text(f"{reason or '':<{width}}")
         score = Text(f"{result.score:>+{SCORE}.2f}")
-        return score.append("  ").append_text(bar(result.score - result.threshold, self.half, out)) if self.half else score
+        return score.append("  ").append_text(_bar_of(result, self.half, out)) if self.half else score
 
     def _times(self, audio: str, speech: str) -> str:
         return f"{audio:>{TIME}}  {speech:>{TIME}}  " if self.times else ""
@@ -171,11 +179,26 @@ class _Columns:
         return "…" + chop_cells(name[::-1], self.file - 1)[0][::-1]
 
 
-def heading(detector: Detector, operating_point: str | None) -> str:
-    """What decides: the bundle, and the threshold under the name by which the user chose it."""
-    manifest = detector.bundle.manifest
-    name = f"{manifest.name} {manifest.version}, operating point {operating_point or manifest.default_operating_point}"
-    return f"{name}: bona fide from {unit(detector)} {detector.threshold:+.2f}"
+def heading(detector: Detector) -> str:
+    """What decides: the bundle, and the thresholds under the names by which the user chose them."""
+    manifest, band = detector.bundle.manifest, detector.band
+    name = f"{manifest.name} {manifest.version}, {'' if ',' in band.name else 'operating point '}{band.name}"
+    return f"{name}: bona fide from {unit(detector)} {band.accept:+.2f}{_lower(band)}"
+
+
+def _lower(band: Band) -> str:
+    return "" if f"{band.reject:+.2f}" == f"{band.accept:+.2f}" else f", spoof below {band.reject:.2f}, undecided between"
+
+
+def clock() -> str:
+    """Now, in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _bar_of(result: Result, half: int, out: Console) -> Text:
+    """How far a score lies beyond the threshold that it is judged by: an empty bar between the two."""
+    score = result.score or 0.0
+    return bar(score - result.threshold if result.accepted else min(score - result.reject_below, 0.0), half, out)
 
 
 def unit(detector: Detector) -> str:

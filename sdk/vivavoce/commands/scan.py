@@ -19,17 +19,19 @@ from ..audio import AUDIO_SUFFIXES
 from ..detector import Detector
 from ..errors import AudioError, ConfigurationError
 from .rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
-from .terminal import BAD, GOOD, MIXED, console
+from .terminal import BAD, GOOD, MIXED, AcceptOption, BundleOption, PointOption, RejectOption, console
 
-__all__ = ["STDIN", "exit_code", "number_or_name", "scan"]
+__all__ = ["STDIN", "exit_code", "scan"]
 
 STDIN = "-"
 
 
 def scan(
     paths: Annotated[list[str], typer.Argument(help="Recordings, folders of them, or - for standard input.")],
-    bundle: Annotated[Path | None, typer.Option(help="A bundle's folder; the embedded one by default.")] = None,
-    operating_point: Annotated[str | None, typer.Option(help="A name such as eer, or a threshold on the LLR.")] = None,
+    bundle: BundleOption = None,
+    operating_point: PointOption = None,
+    accept: AcceptOption = None,
+    reject: RejectOption = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object a line, as results come.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="CSV, as results come.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads for one inference.")] = 1,
@@ -44,11 +46,11 @@ def scan(
     if json and csv:
         raise ConfigurationError("--json and --csv exclude each other. Give one of them.")
     files = find(paths)
-    detector = Detector(bundle, operating_point=number_or_name(operating_point), threads=threads)
+    detector = Detector(bundle, operating_point=operating_point, accept=accept, reject=reject, threads=threads)
     out = console()
     tally, start = Tally(), perf_counter()
     with _progress(out, len(files)) as advance:
-        writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, operating_point)
+        writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector)
         for outcome in judge(files, detector, jobs):
             writer.write(outcome)
             tally.add(outcome)
@@ -113,14 +115,6 @@ def _judge(file: str, detector: Detector) -> Outcome:
 def _is_audio(file: Path) -> bool:
     # Names with a dot in front are hidden, or what macOS puts beside a file on foreign disks.
     return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and file.is_file()
-
-
-def number_or_name(text: str | None) -> str | float | None:
-    """An operating point as a user writes it: a threshold, if it can be read as one."""
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return text
 
 
 @contextmanager

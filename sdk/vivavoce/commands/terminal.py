@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+import typer
 from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +20,11 @@ __all__ = [
     "MIXED",
     "UNUSABLE",
     "WORDS",
+    "AcceptOption",
+    "BundleArgument",
+    "BundleOption",
+    "PointOption",
+    "RejectOption",
     "conditions",
     "console",
     "duration",
@@ -32,6 +39,21 @@ __all__ = [
 
 # Exit codes, part of the public surface; the last two are 128 + SIGINT and 128 + SIGPIPE, as shells count.
 GOOD, BAD, UNUSABLE, MIXED, INTERRUPTED, CUT_OFF = 0, 1, 2, 3, 130, 141
+
+# What several verbs are asked in the same words.
+BundleArgument = Annotated[
+    Path | None, typer.Argument(metavar="BUNDLE", help="A bundle's folder, or default: the embedded one.")
+]
+BundleOption = Annotated[Path | None, typer.Option(metavar="BUNDLE", help="A bundle's folder, or default: the embedded one.")]
+PointOption = Annotated[
+    str | None, typer.Option(metavar="POINT", help="One threshold: a name that info lists, such as eer, or a score.")
+]
+AcceptOption = Annotated[
+    str | None, typer.Option(metavar="POINT", help="With --reject, two: bona fide from this one on, such as fpr=1%.")
+]
+RejectOption = Annotated[
+    str | None, typer.Option(metavar="POINT", help="Spoof below this one, such as fnr=2%; between the two undecided.")
+]
 
 WORDS = {"bonafide": "bona fide", "spoof": "spoof", "undecided": "undecided", "unreadable": "unreadable"}
 

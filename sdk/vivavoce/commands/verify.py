@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from json import dumps
@@ -11,11 +12,11 @@ from typing import Annotated, Literal
 import typer
 from rich.text import Text
 
-from ..bundle import MANIFEST, Bundle, EngineFile, default_bundle
+from ..bundle import MANIFEST, Bundle, EngineFile, bundle_path
 from ..engine import load_engine
 from ..errors import BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError
 from ..selftest import self_test
-from .terminal import BAD, GOOD, console, mark, printable, size
+from .terminal import BAD, GOOD, BundleArgument, console, mark, printable, size
 
 __all__ = ["Check", "checks", "verify"]
 
@@ -30,17 +31,26 @@ class Check:
 
 
 def verify(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; the embedded one by default.")] = None,
+    bundle: BundleArgument = None,
+    sha256: Annotated[
+        str | None,
+        typer.Option(metavar="DIGEST", help="What the manifest's sha256 must be, whole or its first 12 digits or more."),
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
 ) -> int:
     """Check a bundle's files, and its scores on this machine.
 
+    The manifest's sha256 stands for the whole bundle, thresholds and calibration included: note it where the bundle came from,
+    and give it here.
+
     Exit code: 0 everything is as it should be, 1 something is not, 2 the command could not run.
     """
-    path = bundle or default_bundle()
+    if sha256 is not None and not re.fullmatch("[0-9a-f]{12,64}", sha256.lower()):
+        raise ConfigurationError(f"{sha256} is no sha256. Give its 64 hexadecimal digits, or the first 12 or more.")
+    path = bundle_path(bundle)
     out = console()
     found = []
-    for check in checks(path):
+    for check in checks(path, sha256):
         found.append(check)
         if not json:
             row = mark(check.state, out).append(f" {printable(check.subject)}", "default bold")
@@ -54,16 +64,19 @@ def verify(
     return GOOD if good else BAD
 
 
-def checks(path: Path) -> Iterator[Check]:
-    """The manifest's form, every file's sha256, files that nobody lists, and the self test of each engine."""
+def checks(path: Path, sha256: str | None = None) -> Iterator[Check]:
+    """The manifest's form and, where one is given, its sha256; every file's sha256, files that nobody lists, and the self test
+    of each engine."""
     try:
         bundle = Bundle(path)
     except BundleError as error:
         yield Check("failed", "manifest", str(error))
         return
     manifest = bundle.manifest
-    yield Check("ok", "manifest", f"{manifest.format}: {manifest.name} {manifest.version}")
-    sound = True
+    told = f"{manifest.format}: {manifest.name} {manifest.version}, sha256 {bundle.sha256}"
+    sound = sha256 is None or bundle.sha256.startswith(sha256.lower())
+    other = f"{told}, not {sha256}: thresholds, calibration or anything else of it may have been changed"
+    yield Check("ok", "manifest", told) if sound else Check("failed", "manifest", other)
     for check in _files(bundle):
         sound = sound and check.state != "failed"
         yield check
