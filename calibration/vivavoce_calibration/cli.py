@@ -50,7 +50,13 @@ def evaluate_command(
     operating_point: Annotated[str | None, typer.Option(help="The threshold to report at; the bundle's default.")] = None,
     asv: Annotated[
         Path | None,
-        typer.Option(help="Scores of a speaker verifier, for min t-DCF: SYSTEM KIND SCORE a line, as ASVspoof 2019."),
+        typer.Option(
+            help="Scores of a speaker verifier, for t-DCF and t-EER: SYSTEM KIND SCORE a line, as ASVspoof 2019; for a-DCF "
+            "too, a table with filename, asv-label and asv-score."
+        ),
+    ] = None,
+    submission: Annotated[
+        str | None, typer.Option(help="Write the scores as a challenge takes them too: asvspoof5, ctrsvdd, add, ….")
     ] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
@@ -61,12 +67,12 @@ def evaluate_command(
 ) -> int:
     """Score a corpus and report error rates, by system, codec, source, duration, noise and language. Resumable."""
     with needs_extra(EXTRA):
+        from .challenges.files import find_submission, read_verifier, write_submission
         from .corpora import read_corpus
         from .evaluation import Measured, evaluate
         from .report import page
         from .scoring import Scorer, write_scores
         from .tables import evaluation_tables
-        from .verifier import read_verifier
 
     import numpy as np
 
@@ -74,6 +80,8 @@ def evaluate_command(
     manifest = opened.manifest
     point = opened.operating_point(operating_point or manifest.default_operating_point)
     verifier = read_verifier(asv) if asv else None
+    if submission:
+        find_submission(submission)
     trials = read_corpus(corpus, layout=layout, subset=subset)
     scorer = Scorer(bundle, precision, threads)
     subject = _subject(scorer, trials, corpus, name, subset)
@@ -81,6 +89,8 @@ def evaluate_command(
     scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
     report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, draws=draws)
     write_scores(folder / "scores.tsv", scores)
+    if submission:
+        write_submission(submission, folder, trials, (one.score for one in scores))
     measured = Measured.of(trials, np.array([one.score for one in scores]))
     with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:
         file.write(report.model_dump_json(indent=2) + "\n")

@@ -20,7 +20,7 @@ from typing import Literal
 from vivavoce.audio import AUDIO_SUFFIXES
 from vivavoce.errors import ConfigurationError
 
-__all__ = ["LAYOUTS", "CorpusError", "Key", "Layout", "Trial", "read_corpus"]
+__all__ = ["LAYOUTS", "CorpusError", "Key", "Layout", "Trial", "label", "read_corpus", "without_ending"]
 
 Key = Literal["bonafide", "spoof"]
 
@@ -106,7 +106,7 @@ def read_corpus(
 def parse_asvspoof2019(lines: Iterable[str]) -> Iterator[Trial]:
     """ASVspoof 2019 LA and what follows it: `SPEAKER AUDIO - SYSTEM KEY`, the system `-` for bona fide speech."""
     for number, (speaker, name, _, system, key) in _rows(lines, 5):
-        yield Trial(name, Path(name), _key(key, number), speaker=_known(speaker), system=_known(system))
+        yield Trial(name, Path(name), label(key, number), speaker=_known(speaker), system=_known(system))
 
 
 def parse_asvspoof2021_la(lines: Iterable[str]) -> Iterator[Trial]:
@@ -118,7 +118,7 @@ def parse_asvspoof2021_la(lines: Iterable[str]) -> Iterator[Trial]:
         yield Trial(
             name,
             Path(name),
-            _key(key, number),
+            label(key, number),
             speaker=_known(speaker),
             system=_attack(system),
             codec=_known(codec),
@@ -134,7 +134,7 @@ def parse_asvspoof2021_df(lines: Iterable[str]) -> Iterator[Trial]:
         yield Trial(
             name,
             Path(name),
-            _key(key, number),
+            label(key, number),
             speaker=_known(speaker),
             system=_attack(system),
             codec="none" if codec == "nocodec" else _known(codec),
@@ -154,7 +154,7 @@ def parse_asvspoof5(lines: Iterable[str]) -> Iterator[Trial]:
         yield Trial(
             name,
             Path(name),
-            _key(key, number),
+            label(key, number),
             speaker=_known(speaker),
             system=_attack(system),
             codec=_known(codec) or "none",
@@ -168,7 +168,7 @@ def parse_in_the_wild(lines: Iterable[str]) -> Iterator[Trial]:
             if row != ["file", "speaker", "label"]:
                 raise CorpusError(f"line 1 is {','.join(row)[:80]!r}, not the header 'file,speaker,label'.")
         elif len(row) == 3:
-            yield Trial(_stem(Path(row[0]).name), Path(row[0]), _key(row[2], number), speaker=_known(row[1]))
+            yield Trial(without_ending(Path(row[0]).name), Path(row[0]), label(row[2], number), speaker=_known(row[1]))
         elif row:
             raise CorpusError(_wrong_columns(number, len(row), 3))
 
@@ -176,14 +176,14 @@ def parse_in_the_wild(lines: Iterable[str]) -> Iterator[Trial]:
 def parse_ctrsvdd(lines: Iterable[str]) -> Iterator[Trial]:
     """CtrSVDD: `SOURCE SINGER AUDIO - SYSTEM KEY`, the key `bonafide` or `deepfake`."""
     for number, (source, singer, name, _, system, key) in _rows(lines, 6):
-        yield Trial(name, Path(name), _key(key, number), speaker=singer, system=_known(system), source=source)
+        yield Trial(name, Path(name), label(key, number), speaker=singer, system=_known(system), source=source)
 
 
 def parse_folders(lines: Iterable[str]) -> Iterator[Trial]:
     """Plain folders: one path a line, its first folder named by a label word. The id is the path without ending."""
     for number, line in enumerate(lines, start=1):
         path = Path(line)
-        yield Trial(path.with_suffix("").as_posix(), path, _key(path.parts[0], number))
+        yield Trial(path.with_suffix("").as_posix(), path, label(path.parts[0], number))
 
 
 def _rows(lines: Iterable[str], columns: int) -> Iterator[tuple[int, list[str]]]:
@@ -209,7 +209,8 @@ def _wrong_columns(number: int, found: int, expected: int) -> str:
     return f"line {number} has {found} columns instead of {expected}. {hint}"
 
 
-def _key(word: str, number: int) -> Key:
+def label(word: str, number: int) -> Key:
+    """The class that a label word means. Raises CorpusError, naming the line `number`, for another word."""
     if (key := LABEL_WORDS.get(word.lower())) is None:
         raise CorpusError(f'line {number} has the unknown label "{word}". Use one of: {", ".join(LABEL_WORDS)}.')
     return key
@@ -258,7 +259,7 @@ def _suffix(name: str) -> str:
     return name[name.rfind(".") :].lower()
 
 
-def _stem(name: str) -> str:
+def without_ending(name: str) -> str:
     """The file name without the ending of an audio format; `LA_E_1.5` has none to lose."""
     return name[: name.rfind(".")] if _suffix(name) in AUDIO_SUFFIXES else name
 
@@ -436,9 +437,9 @@ def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
     files: dict[str, tuple[Path, str]] = {}
     twins: dict[str, tuple[Path, str]] = {}
     for file in tree.audio:
-        if files.setdefault(stem := _stem(file[1]), file) is not file:
+        if files.setdefault(stem := without_ending(file[1]), file) is not file:
             twins[stem] = file
-    stems = [_stem(trial.audio.name) for trial in trials]
+    stems = [without_ending(trial.audio.name) for trial in trials]
     if missing := [stem for stem in stems if stem not in files]:
         raise CorpusError(
             f"{len(missing)} of {len(trials)} ids have no audio under {tree.root}: {_few(missing)}. "
@@ -452,8 +453,8 @@ def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
 
 def _require_listed(located: list[Trial], listed: list[Trial], tree: _Tree) -> None:
     folders = {trial.audio.parent for trial in located}
-    stems = {_stem(trial.audio.name) for trial in listed}
-    if extra := [name for folder, name in tree.audio if folder in folders and _stem(name) not in stems]:
+    stems = {without_ending(trial.audio.name) for trial in listed}
+    if extra := [name for folder, name in tree.audio if folder in folders and without_ending(name) not in stems]:
         raise CorpusError(
             f"{len(extra)} audio files beside the trials are in no list: {_few(extra)}. "
             "Complete the lists, or keep the files elsewhere."
