@@ -12,7 +12,7 @@ from vivavoce.bundle import Bundle
 from vivavoce.commands.terminal import BAD, GOOD, console, grid, show
 from vivavoce.errors import ConfigurationError, needs_extra
 from vivavoce.machine import machine
-from vivavoce.packing import require_new
+from vivavoce.packing import descended, require_new
 
 from .files import replacing
 
@@ -109,11 +109,15 @@ def calibrate_command(
     corpus: CorpusFolder,
     out: Annotated[Path, typer.Option(help="The folder of the new bundle; it must not exist.")],
     layout: Layout = None,
-    subset: Annotated[str, typer.Option(help="The subset to fit on; never the one that is reported.")] = "dev",
+    subset: Annotated[
+        str | None, typer.Option(help="The subset to fit on, never the one that is reported: dev, or all of two folders.")
+    ] = None,
     test: Annotated[str | None, typer.Option(help="Another subset whose figures the manifest gets too.")] = None,
     name: Name = None,
     prior: Annotated[float, typer.Option(help="P(bona fide), for the fit and for probabilities.")] = 0.5,
     default: Annotated[str | None, typer.Option(help="The default operating point; the bundle's own, or else eer.")] = None,
+    bundle_name: Annotated[str | None, typer.Option(help="The new bundle's name; its folder's by default.")] = None,
+    bundle_version: Annotated[str, typer.Option(help="The new bundle's version.")] = "1",
     scores: Annotated[Path | None, typer.Option(help="The folder for scores; OUT.scores by default.")] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
@@ -129,11 +133,13 @@ def calibrate_command(
         from .tables import calibration_tables
 
     require_new(out)
+    fitted = read_corpus(corpus, layout=layout, subset=subset or "dev", or_all=subset is None)
+    subset = subset or ("dev" if any(trial.subset for trial in fitted) else "all")
     if test == subset:
         raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
     opened, scorer = Bundle(bundle), Scorer(bundle, precision, threads)
     folder = scores or out.with_name(f"{out.name}.scores")
-    chosen = {one: read_corpus(corpus, layout=layout, subset=one) for one in (subset, test) if one}
+    chosen = {subset: fitted} | ({test: read_corpus(corpus, layout=layout, subset=test)} if test else {})
     found = {one: _scored(trials, scorer, folder / f"{one}.jsonl", jobs, ray) for one, trials in chosen.items()}
     subjects = {one: _subject(scorer, trials, corpus, name, one) for one, trials in chosen.items()}
     manifest = calibrated(
@@ -142,7 +148,7 @@ def calibrate_command(
     if test:
         figures = figures_on(chosen[test], found[test], opened.manifest, manifest, subjects[test], draws=draws)
         manifest = manifest.model_copy(update={"evaluations": (*manifest.evaluations, *figures)})
-    written = rewritten(opened, manifest, out)
+    written = rewritten(opened, descended(manifest, opened, bundle_name or out.resolve().name, bundle_version), out)
     show(console(), *calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
     return GOOD
 

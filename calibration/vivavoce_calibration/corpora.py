@@ -69,14 +69,16 @@ def read_corpus(
     subset: str | None = None,
     complete: bool = False,
     extra: bool = False,
+    or_all: bool = False,
 ) -> list[Trial]:
     """The trials of the corpus in the folder `root`, in the order of its lists, each with its audio file.
 
     `layout` is a name in `LAYOUTS`; None recognises it by the lists. `subset` is one of the layout's subsets or "all";
     None means what is reported by default: all, but for ASVspoof 2021 "eval". `complete=True` keeps what the field
     leaves out: in CtrSVDD the attack A14 and the recordings named acesinger. `extra=True` is for what adds to another
-    corpus: it may have one class alone. Audio is looked for anywhere under `root` by file name without its ending, so a
-    corpus that was converted to another audio format reads the same.
+    corpus: it may have one class alone. `or_all=True` takes a corpus that has no subsets, such as two folders, whole. Audio
+    is looked for anywhere under `root` by file name without its ending, so a corpus that was converted to another audio
+    format reads the same.
 
     Raises CorpusError, naming the line or the first few ids, when the layout is not recognised, a line has the wrong
     number of columns or an unknown label, an id is listed twice, an id has no audio or two files, audio beside the
@@ -85,10 +87,12 @@ def read_corpus(
     tree = _Tree.walk(Path(root))
     chosen = _layout(layout) if layout else _recognise(tree)
     subset = subset or chosen.default
-    if subset not in (choices := (*chosen.subsets, "all")):
+    if subset not in (choices := (*chosen.subsets, "all")) and not (or_all and not chosen.subsets):
         raise CorpusError(f'{chosen.title} has no subset "{subset}". Choose one of: {", ".join(choices)}.')
     listed = list(chosen.read(chosen, tree))
     _require_unique(listed)
+    if or_all and not any(trial.subset for trial in listed):
+        subset = "all"
     trials = [trial for trial in listed if subset in ("all", trial.subset) and (complete or chosen.reports(trial))]
     if not (extra and trials):
         _require_both_classes(trials, f'{chosen.title}, subset "{subset}", in {tree.root}')
@@ -180,10 +184,17 @@ def parse_ctrsvdd(lines: Iterable[str]) -> Iterator[Trial]:
 
 
 def parse_folders(lines: Iterable[str]) -> Iterator[Trial]:
-    """Plain folders: one path a line, its first folder named by a label word. The id is the path without ending."""
+    """Plain folders: one path a line, its first folder named by a label word, or by a subset and the second by the word.
+
+    A folder below tells who speaks in living speech, and what system made a spoof. The id is the path without ending.
+    """
     for number, line in enumerate(lines, start=1):
         path = Path(line)
-        yield Trial(path.with_suffix("").as_posix(), path, label(path.parts[0], number))
+        subset = path.parts[0].lower() if path.parts[0].lower() in SUBSETS_2019 else None
+        word, *below = path.parts[1 if subset else 0 : -1]
+        key, group = label(word, number), below[0] if below else None
+        speaker, system = (group, None) if key == "bonafide" else (None, group)
+        yield Trial(path.with_suffix("").as_posix(), path, key, speaker=speaker, system=system, subset=subset)
 
 
 def _rows(lines: Iterable[str], columns: int) -> Iterator[tuple[int, list[str]]]:
@@ -303,10 +314,17 @@ def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
 
 
 def _read_folders(layout: Layout, tree: _Tree) -> Iterator[Trial]:
-    """The trials of the folders that are named by a label word."""
+    """The trials of the folders that are named by a label word, in the corpus or in a folder named by a subset."""
     paths = [(folder / name).relative_to(tree.root) for folder, name in tree.audio]
-    for trial in layout.parse(path.as_posix() for path in paths if path.parts[0].lower() in LABEL_WORDS):
+    for trial in layout.parse(path.as_posix() for path in paths if _is_labelled(path)):
         yield replace(trial, audio=tree.root / trial.audio)
+
+
+def _is_labelled(path: Path) -> bool:
+    folders = [folder.lower() for folder in path.parts[:-1]]
+    return any(folder in LABEL_WORDS for folder in folders[1:2] if folders[0] in SUBSETS_2019) or (
+        bool(folders) and folders[0] in LABEL_WORDS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -393,7 +411,7 @@ LAYOUTS: dict[str, Layout] = {
         line=r"\S[ \t]+\S",
         read=_read_vivavoce,
     ),
-    "folders": Layout("a bonafide and a spoof folder", (), parse_folders, read=_read_folders),
+    "folders": Layout("A bonafide and a spoof folder", (), parse_folders, SUBSETS_2019, read=_read_folders),
 }
 
 
@@ -409,11 +427,13 @@ def _recognise(tree: _Tree) -> Layout:
         next((name for name, layout in LAYOUTS.items() if layout.subset_of(path) is not None), None) for path in tree.lists
     )
     found = sorted({name for name in owners if name})
-    if not found and any(path.is_dir() and path.name.lower() in LABEL_WORDS for path in tree.root.iterdir()):
+    if not found and any(_is_labelled((folder / name).relative_to(tree.root)) for folder, name in tree.audio):
         found = ["folders"]
     if len(found) != 1:
         fact = f"holds lists of {' and '.join(found)}" if found else "has no list of a known layout"
-        raise CorpusError(f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}.")
+        raise CorpusError(
+            f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}. The last is two folders, bonafide and spoof."
+        )
     return LAYOUTS[found[0]]
 
 
