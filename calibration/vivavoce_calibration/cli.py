@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,8 @@ from .files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from vivavoce.bundle import Manifest
 
     from .corpora import Trial
     from .evaluation import Subject
@@ -118,6 +121,9 @@ def calibrate_command(
     default: Annotated[str | None, typer.Option(help="The default operating point; the bundle's own, or else eer.")] = None,
     bundle_name: Annotated[str | None, typer.Option(help="The new bundle's name; its folder's by default.")] = None,
     bundle_version: Annotated[str, typer.Option(help="The new bundle's version.")] = "1",
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Let streams hear the trials too: settings of a monitor, with their false alarms.")
+    ] = False,
     scores: Annotated[Path | None, typer.Option(help="The folder for scores; OUT.scores by default.")] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
@@ -148,6 +154,10 @@ def calibrate_command(
     if test:
         figures = figures_on(chosen[test], found[test], opened.manifest, manifest, subjects[test], draws=draws)
         manifest = manifest.model_copy(update={"evaluations": (*manifest.evaluations, *figures)})
+    if monitor:
+        manifest = _monitored(
+            opened, manifest, chosen[subset], chosen[test or subset], f"{subjects[subset].corpus} {test or subset}"
+        )
     written = rewritten(opened, descended(manifest, opened, bundle_name or out.resolve().name, bundle_version), out)
     show(console(), *calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
     return GOOD
@@ -206,6 +216,20 @@ def compare_command(
     else:
         show(console(), *regression_tables(found), grid({"written to": str(folder)}))
     return BAD if found.broken else GOOD
+
+
+def _monitored(opened: Bundle, manifest: Manifest, first: Sequence[Trial], second: Sequence[Trial], corpus: str) -> Manifest:
+    """The manifest with what streams of the calibrated bundle bring, whose settings are chosen on the first trials."""
+    from .calibrate import rewritten
+    from .monitoring import monitored
+
+    shown = console(stderr=True)
+    columns = (TextColumn("streams"), BarColumn(pulse_style="cyan"), MofNCompleteColumn())
+    with TemporaryDirectory() as folder, Progress(*columns, console=shown, transient=True) as progress:
+        made = rewritten(opened, manifest, Path(folder) / "calibrated")
+        task = progress.add_task("", total=None)
+        rows = monitored(made.path, first, second, corpus=corpus, advance=lambda count: progress.advance(task, count))
+    return manifest.model_copy(update={"monitoring": rows})
 
 
 def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:

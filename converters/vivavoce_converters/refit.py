@@ -136,6 +136,7 @@ def _packed(
             "operating_points": (UNCALIBRATED,),
             "default_operating_point": UNCALIBRATED.name,
             "evaluations": (),
+            "monitoring": (),
             "regression": None,
         }
     )
