@@ -20,7 +20,8 @@ from typing import NamedTuple
 from markers import between, rewrite
 from monitoring import LONG, Heard, Monitored, alarmed, below, delay, false_alarms, hourly, monitor, percent, seconds, table
 
-from vivavoce.bundle import MANIFEST, Bundle, Evaluation, Rate, default_bundle, sha256
+from vivavoce.band import symmetric
+from vivavoce.bundle import MANIFEST, Bundle, Evaluation, Manifest, Rate, default_bundle, sha256
 from vivavoce_calibration.breakdown import RANGES
 from vivavoce_calibration.cli import evaluate_command
 from vivavoce_calibration.corpora import Trial, read_corpus
@@ -162,7 +163,31 @@ def summary(bundle: Bundle) -> str:
         f"Thresholds, measured on {measured}:",
         lines(("operating point", "bona fide from", "spoofs accepted", "living rejected"), points),
     ]
+    bands = [
+        (band.name, who, *map(told, (shares.accepted, shares.between, shares.rejected)))
+        for band in symmetric(bundle)
+        for who, shares in (("living", band.living), ("synthetic", band.synthetic))
+        if shares
+    ]
+    if bands:
+        blocks += ["Two thresholds, on the same trials:", lines(("band", "voices", "accepted", "undecided", "rejected"), bands)]
+    if manifest.monitoring:
+        blocks += [
+            f"Hours of listening, measured on {manifest.monitoring[0].corpus}:",
+            lines(
+                ("false alarms an hour of living speech", "alarm after", "below", "spoofs caught within a minute"),
+                watched(manifest),
+            ),
+        ]
     return "\n\n".join(blocks) + "\n"
+
+
+def watched(manifest: Manifest) -> Iterator[tuple[str, ...]]:
+    for row in manifest.monitoring:
+        false = row.false_alarms
+        rate = f"{false.value:.1f} ({false.low:.1f} to {false.high:.1f}), {false.count} in {false.hours:.2f} h"
+        windows = f"{row.alarm_after} windows, one every {row.hop:g} s"
+        yield rate, windows, signed(row.threshold, 2), told(row.caught)
 
 
 def figure(one: Evaluation | None) -> str:

@@ -13,57 +13,25 @@ there is no news, so a threshold that most windows miss raises few alarms; the s
 from __future__ import annotations
 
 import argparse
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, median
-from typing import NamedTuple
 
 from pydantic import BaseModel
-from scipy.stats import chi2
 
 from vivavoce import Detector
 from vivavoce.audio import load
-from vivavoce.bundle import OperatingPoint, Rate, default_bundle
-from vivavoce_calibration.corpora import Key, Trial, read_corpus
-from vivavoce_calibration.evaluation import LEVEL
+from vivavoce.bundle import OperatingPoint, PerHour, Rate, default_bundle
+from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.files import replacing
+from vivavoce_calibration.monitoring import ALL_PASS, Heard, grouped, joined, listen, per_hour
 from vivavoce_calibration.operating_points import clopper_pearson
 from vivavoce_calibration.scoring import Scorer
 from vivavoce_calibration.wording import share
 
 LONG = 10.0
 """Seconds that a joined stream has at least."""
-ALL_PASS = -1e9
-"""A threshold that every window reaches."""
-
-
-class Window(NamedTuple):
-    """One window that a stream judged: where it ends, in seconds, its score, and whether it is the first about somebody."""
-
-    time: float
-    score: float
-    first: bool
-
-
-class Heard(BaseModel):
-    """One stream: of which class, of which source or system, how long, and what was judged in it."""
-
-    key: Key
-    name: str
-    seconds: float
-    windows: list[Window]
-
-    def alarms(self, threshold: float) -> list[float]:
-        """When a stream of the default policy raises an alarm with this threshold, in seconds; never for a score above 0."""
-        times, alarmed = [], False
-        for window in self.windows:
-            spoof = window.score < min(threshold, 0.0)
-            if spoof and (window.first or not alarmed):
-                times.append(window.time)
-            alarmed = spoof
-        return times
 
 
 class Monitored(BaseModel):
@@ -74,24 +42,6 @@ class Monitored(BaseModel):
     """One stream of living voices for each source."""
     joined: list[Heard]
     """Streams of `LONG` seconds, of both classes."""
-
-
-class PerHour(NamedTuple):
-    """How often something happened in an hour, with an interval."""
-
-    value: float
-    low: float
-    high: float
-
-
-def per_hour(count: int, hours: float) -> PerHour:
-    """The rate of independent events with its exact interval (Garwood, "Fiducial limits for the Poisson distribution", 1936).
-
-    Alarms about one voice are not independent, so the true interval is wider.
-    """
-    tail = (1 - LEVEL) / 2
-    low = chi2.ppf(tail, 2 * count) / 2 if count else 0.0
-    return PerHour(count / hours, float(low) / hours, float(chi2.ppf(1 - tail, 2 * count + 2)) / 2 / hours)
 
 
 # Listening.
@@ -110,48 +60,8 @@ def monitor(bundle: Path, trials: Sequence[Trial], told: Callable[[str], object]
             told(f"{one.key:8}  {one.seconds:6.1f} s  {len(one.windows):4} windows  {one.name}")
 
     return Monitored(
-        identity=Scorer(bundle).identity(), sources=list(heard(grouped(living))), joined=list(heard(joined(timed)))
+        identity=Scorer(bundle).identity(), sources=list(heard(grouped(living))), joined=list(heard(joined(timed, LONG)))
     )
-
-
-def listen(detector: Detector, trials: Sequence[Trial]) -> Heard:
-    """What a stream judges while it hears recordings one after another.
-
-    With the default policy every window is a verdict, and at a threshold that all pass it is news only where it is the first
-    about somebody; so the alarms at any other threshold follow from the scores.
-    """
-    rate = detector.bundle.manifest.audio.sample_rate
-    stream = detector.stream(sample_rate=rate)
-    samples, windows = 0, []
-    for trial in trials:
-        signal = load(trial.audio, rate)
-        samples += len(signal)
-        events = [event for event in stream.feed(signal) if event.kind == "verdict"]
-        windows += [Window(event.time, event.score, event.changed) for event in events]
-    return Heard(key=trials[0].key, name=_name(trials[0]), seconds=samples / rate, windows=windows)
-
-
-def grouped(trials: Iterable[Trial]) -> list[list[Trial]]:
-    """The trials of each source of living speech and of each system, those of a speaker together."""
-    groups: defaultdict[tuple[Key, str], list[Trial]] = defaultdict(list)
-    for trial in sorted(trials, key=lambda trial: trial.speaker or ""):
-        groups[trial.key, _name(trial)].append(trial)
-    return [group for _, group in sorted(groups.items())]
-
-
-def joined(trials: Iterable[Trial]) -> Iterator[list[Trial]]:
-    """As `grouped`, each group cut where `LONG` seconds are full."""
-    for group in grouped(trials):
-        batch: list[Trial] = []
-        for trial in group:
-            batch.append(trial)
-            if sum(one.duration or 0 for one in batch) >= LONG:
-                yield batch
-                batch = []
-
-
-def _name(trial: Trial) -> str:
-    return (trial.source if trial.key == "bonafide" else trial.system) or "unknown"
 
 
 # Figures.

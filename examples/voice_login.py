@@ -23,17 +23,14 @@ from scipy.signal import stft
 from vivavoce import VivavoceError
 from vivavoce.audio import load
 from vivavoce.bundle import Bundle, default_bundle
+from vivavoce_calibration.challenges.tandem import ADCF_PAPER, min_adcf
 from vivavoce_calibration.corpora import read_corpus
 from vivavoce_calibration.llr import fit, llr
-from vivavoce_calibration.metrics import FloatArray, eer, error_rates, min_adcf
+from vivavoce_calibration.metrics import FloatArray, eer, error_rates
 from vivavoce_calibration.scoring import Scorer, score_corpus
 
 System = Callable[[FloatArray, FloatArray], FloatArray]
-COSTS = (
-    0.9 * 1,
-    0.05 * 10,
-    0.05 * 20,
-)  # prior times cost of a miss, of another accepted, of a spoof: the defaults of `min_adcf`
+COSTS = ADCF_PAPER.weights()  # prior times cost of a miss, of another accepted, of a spoof
 
 
 def embed(path: Path) -> FloatArray:
@@ -98,7 +95,8 @@ def main(arguments: list[str] | None = None) -> int:
     for name, system in systems.items():
         fitted, scores = ([system(*one[kind]) for kind in ("target", "nontarget", "spoof")] for one in (dev, test))
         rates = [error_rates(scores[0], other, best_threshold(*fitted)) for other in scores[1:]]
-        print(f"{name:18} {min_adcf(*scores):9.3f}   {rates[0].fnr:7.1%} {rates[0].fpr:7.1%} {rates[1].fpr:7.1%}")
+        lowest = min_adcf(*scores, costs=ADCF_PAPER)
+        print(f"{name:18} {lowest:9.3f}   {rates[0].fnr:7.1%} {rates[0].fpr:7.1%} {rates[1].fpr:7.1%}")
     return 0
 
 

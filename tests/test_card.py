@@ -89,7 +89,7 @@ def test_recordings_are_joined_until_they_are_long_enough() -> None:
         for number in range(7)
         for system in ("b", "a")
     ]
-    found = [[trial.id for trial in batch] for batch in monitoring.joined(trials)]
+    found = [[trial.id for trial in batch] for batch in monitoring.joined(trials, monitoring.LONG)]
     assert found == [["a0", "a2", "a4", "a6"], ["b0", "b2", "b4", "b6"]]
 
 

@@ -154,6 +154,26 @@ def test_plain_folders(tmp_path: Path) -> None:
     assert all(trial.audio.is_file() for trial in trials)
 
 
+def test_folders_tell_speakers_systems_and_subsets(tmp_path: Path) -> None:
+    for place in ("dev/bonafide/ann", "dev/spoof/voicer", "train/bonafide", "train/spoof"):
+        write_audio(tmp_path / place, ["1"], ".wav")
+    found = {(one.id, one.key, one.speaker, one.system) for one in read_corpus(tmp_path, subset="dev", or_all=True)}
+    assert found == {
+        ("dev/bonafide/ann/1", "bonafide", "ann", None),
+        ("dev/spoof/voicer/1", "spoof", None, "voicer"),
+    }
+
+
+def test_two_folders_are_taken_whole_where_a_subset_is_only_a_wish(tmp_path: Path) -> None:
+    for place in ("bonafide", "spoof"):
+        write_audio(tmp_path / place, ["1"], ".wav")
+    assert len(read_corpus(tmp_path, subset="dev", or_all=True)) == 2
+    with pytest.raises(CorpusError, match=r'subset "dev"'):
+        read_corpus(tmp_path, subset="dev")
+    with pytest.raises(CorpusError, match="two folders, bonafide and spoof"):
+        read_corpus(tmp_path / "spoof")
+
+
 def test_every_label_word_is_understood() -> None:
     for word, key in corpora.LABEL_WORDS.items():
         (trial,) = corpora.parse_asvspoof2019([f"s a - - {word.upper()}"])

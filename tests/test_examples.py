@@ -192,10 +192,11 @@ def test_voice_login(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFi
 def test_voice_login_counts_what_min_adcf_counts() -> None:
     module = load("voice_login")
     metrics = pytest.importorskip("vivavoce_calibration.metrics")
+    tandem = pytest.importorskip("vivavoce_calibration.challenges.tandem")
     rng = np.random.default_rng(0)
     scores = [rng.normal(mean, 1, size) for mean, size in ((2, 300), (0, 500), (1, 200))]
     threshold = module.best_threshold(*scores)
     others, spoofs = (metrics.error_rates(scores[0], one, threshold) for one in scores[1:])
     miss, other, spoof = module.COSTS
     cost = (miss * others.fnr + other * others.fpr + spoof * spoofs.fpr) / min(miss, other + spoof)
-    assert cost == pytest.approx(metrics.min_adcf(*scores))
+    assert cost == pytest.approx(tandem.min_adcf(*scores, costs=tandem.ADCF_PAPER))

@@ -24,7 +24,7 @@ from rich.console import Console
 from speaking import RATE, speech
 from typer.testing import CliRunner
 
-from vivavoce import Detector, Event, Policy, microphone
+from vivavoce import Band, Detector, Event, Policy, microphone
 from vivavoce.commands.app import build
 from vivavoce.commands.events import Lines, position
 from vivavoce.commands.panel import Panel
@@ -47,7 +47,8 @@ def run(*arguments: object, **options: Any) -> Any:
 
 
 def told(stdout: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in stdout.splitlines()]
+    lines = [json.loads(line) for line in stdout.splitlines()]
+    return [line for line in lines if line.get("kind") != "listening"]
 
 
 @pytest.mark.parametrize(
@@ -78,11 +79,25 @@ def test_alarm_counts_although_the_result_is_bona_fide(tiny_bundle: Path, tmp_pa
 )
 def test_json_is_the_events_of_the_detector(options: list[str], policy: Policy, call: Path, tiny_bundle: Path) -> None:
     lines = told(run("--fast", "--json", "--bundle", tiny_bundle, *options, call).stdout)
-    expected = [event.to_dict() for event in Detector(tiny_bundle).listen(FileSource(call), policy=policy)]
+    found = Detector(tiny_bundle).listen(FileSource(call), policy=policy)
+    expected = [event.to_dict() for event in found if policy.scores or event.changed or event.kind != "verdict"]
     assert [line.pop("recording") for line in lines] == [None] * len(lines)
     clocks = [line.pop("clock") for line in lines]
     assert clocks == sorted(clocks)
     assert lines == json.loads(json.dumps(expected))
+
+
+def test_first_json_line_tells_what_decides(call: Path, tiny_bundle: Path) -> None:
+    first = json.loads(run("--fast", "--json", "--alarm-after", "3", "--bundle", tiny_bundle, call).stdout.splitlines()[0])
+    known = Detector(tiny_bundle)
+    assert (
+        first.items()
+        >= {
+            **{"kind": "listening", "bundle": "loudness", "version": "1", "manifest_sha256": known.bundle.sha256, "hop": 0.5},
+            **{"operating_point": "eer", "threshold": 0.0, "alarm_below": 0.0, "alarm_after": 3, "clear_after": 1},
+            **{"false_alarms_per_hour": None, "caught_within_a_minute": None},
+        }.items()
+    )
 
 
 def test_operating_point_and_limit_on_false_alarms_are_passed_on(call: Path, tiny_bundle: Path) -> None:
@@ -97,7 +112,7 @@ def test_lines_tell_the_news_and_nothing_else(call: Path, tiny_bundle: Path) -> 
     heading, *lines = done.stdout.splitlines()
     assert heading == (
         "loudness 1, operating point eer: bona fide from LLR +0.00; alarm at each window below +0.00, one every 0.5 s; "
-        "a recording at 16000 Hz, 1 channel"
+        "how often living people raise one was not measured for this setting; a recording at 16000 Hz, 1 channel"
     )
     shapes = [
         r" 0:00:00\.\d  speech",
@@ -394,7 +409,7 @@ def picture(panel: Panel, width: int) -> list[str]:
 @pytest.fixture
 def panel() -> Panel:
     out = Console(file=open(os.devnull, "w"), width=80)  # noqa: PTH123, SIM115
-    return Panel(out, "heading", "LLR", scores=False, threshold=0.5, sample_rate=RATE)
+    return Panel(out, "heading", "LLR", scores=False, band=Band("b", 0.5, 0.5), sample_rate=RATE)
 
 
 def test_panel_shows_level_score_verdict_and_state(panel: Panel) -> None:

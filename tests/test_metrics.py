@@ -5,34 +5,29 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import partial
 from random import Random
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import brentq
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration import metrics
 from vivavoce_calibration.metrics import (
-    ASVSPOOF5_ASV,
-    AsvErrorRates,
     act_dcf,
-    asv_error_rates,
     bayes_threshold,
     cllr,
     det_curve,
     eer,
+    eer_interpolated,
     eer_threshold,
     error_rates,
     interval,
     joint_interval,
-    min_adcf,
     min_dcf,
-    min_tdcf,
-    min_tdcf_of_scores,
     paired_interval,
     roc_auc,
 )
@@ -87,13 +82,6 @@ def brute_act_dcf(bonafide: Scores, spoof: Scores) -> float:
     return (0.95 * misses + 0.5 * sum(score >= threshold for score in spoof) / len(spoof)) / 0.5
 
 
-def brute_min_tdcf(bonafide: Scores, spoof: Scores) -> float:
-    miss, false_alarm, spoof_false_alarm = ASVSPOOF5_ASV
-    c1 = 0.9405 * (1 - miss) - 0.0095 * 10 * false_alarm
-    c2 = 10 * 0.05 * spoof_false_alarm
-    return min(c1 * fnr + c2 * fpr for fnr, fpr in rates(bonafide, spoof)) / min(c1, c2)
-
-
 def brute_roc_auc(bonafide: Scores, spoof: Scores) -> float:
     wins = sum((b > s) + 0.5 * (b == s) for b in bonafide for s in spoof)
     return wins / (len(bonafide) * len(spoof))
@@ -103,7 +91,6 @@ BRUTE: dict[Callable[..., float], Callable[[Scores, Scores], float]] = {
     eer: brute_eer,
     min_dcf: brute_min_dcf,
     act_dcf: brute_act_dcf,
-    min_tdcf: brute_min_tdcf,
     roc_auc: brute_roc_auc,
 }
 
@@ -141,6 +128,16 @@ def test_scikit_learn_agrees() -> None:
         fpr, tpr, _ = roc_curve(labels, values, drop_intermediate=False)
         ours = set(zip(*(np.round(rate, 12).tolist() for rate in det_curve(bonafide, spoof)[:2]), strict=True))
         assert ours >= set(zip(np.round(1 - tpr, 12).tolist(), np.round(fpr, 12).tolist(), strict=True))
+
+
+def test_the_interpolated_eer_is_where_scikit_learns_roc_crosses_the_diagonal() -> None:
+    for bonafide, spoof in random_cases(100):
+        fpr, tpr, _ = roc_curve([1] * len(bonafide) + [0] * len(spoof), bonafide + spoof)
+        found = brentq(lambda rate, x=fpr, y=tpr: 1 - rate - np.interp(rate, x, y), 0, 1)
+        if np.all(np.diff(fpr) > 0):  # Where the ROC is upright, interpolation has no answer.
+            assert eer_interpolated(bonafide, spoof) == pytest.approx(found, abs=1e-9)
+    assert eer_interpolated([0.0, 1.0], [0.0, 1.0]) == 0.5
+    assert (eer_interpolated([1, 2], [-1, 0]), eer_interpolated([-1, 0], [1, 2]), eer_interpolated([0], [0])) == (0, 1, 0.5)
 
 
 def test_values_worked_out_by_hand() -> None:
@@ -201,45 +198,9 @@ def test_error_rates_accept_at_the_threshold() -> None:
         error_rates([0.0], [0.0], math.nan)
 
 
-# Countermeasure and speaker verification together.
-
-
-def brute_min_adcf(target: Scores, nontarget: Scores, spoof: Scores, costs: tuple[float, float, float]) -> float:
-    miss, nontarget_false_alarm, spoof_false_alarm = costs
-    cost = min(
-        miss * a + nontarget_false_alarm * (1 - b) + spoof_false_alarm * (1 - c) for a, b, c in points(target, nontarget, spoof)
-    )
-    return cost / min(miss, nontarget_false_alarm + spoof_false_alarm)
-
-
-@given(target=scores, nontarget=scores, spoof=scores)
-def test_min_adcf_is_its_definition(target: Scores, nontarget: Scores, spoof: Scores) -> None:
-    expected = brute_min_adcf(target, nontarget, spoof, (0.9, 10 * 0.05, 20 * 0.05))
-    assert min_adcf(target, nontarget, spoof) == pytest.approx(expected, abs=1e-12)
-    other = min_adcf(target, nontarget, spoof, p_target=0.5, p_nontarget=0.3, p_spoof=0.2, c_fa_spoof=2)
-    assert other == pytest.approx(brute_min_adcf(target, nontarget, spoof, (0.5, 3.0, 0.4)), abs=1e-12)
-
-
-def test_a_worse_verifier_changes_what_the_countermeasure_is_worth() -> None:
-    bonafide, spoof = [0.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0], [1.0, -1.0]
-    asv = asv_error_rates([1, 1, 1, 0], [0, 0, 1, 0], [1, 0], threshold=1)
-    assert asv == AsvErrorRates(miss=0.25, false_alarm=0.25, spoof_false_alarm=0.5)
-    c1, c2 = 0.9405 * 0.75 - 0.0095 * 10 * 0.25, 10 * 0.05 * 0.5
-    expected = min(c1 * fnr + c2 * fpr for fnr, fpr in rates(bonafide, spoof)) / min(c1, c2)
-    assert min_tdcf(bonafide, spoof, asv=asv) == pytest.approx(expected, abs=1e-12)
-    assert min_tdcf(bonafide, spoof, asv=asv) != pytest.approx(min_tdcf(bonafide, spoof))
-
-
-def test_a_verifier_that_no_spoof_passes_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"would weigh misses 0\.\d+ and false alarms 0\. Choose"):
-        min_tdcf([1.0], [0.0], asv=AsvErrorRates(0.1, 0.1, 0.0))
-    with pytest.raises(ConfigurationError, match="would weigh misses -"):
-        min_tdcf([1.0], [0.0], asv=AsvErrorRates(1.0, 1.0, 0.5))
-
-
 # What is refused.
 
-TWO_CLASS = [eer, eer_threshold, roc_auc, min_dcf, act_dcf, cllr, min_tdcf, det_curve]
+TWO_CLASS = [eer, eer_interpolated, eer_threshold, roc_auc, min_dcf, act_dcf, cllr, det_curve]
 
 
 @pytest.mark.parametrize("metric", TWO_CLASS, ids=lambda metric: metric.__name__)
@@ -366,12 +327,12 @@ def test_the_interval_of_three_kinds_of_trial_draws_a_speaker_with_all_trials_of
 
     def spy(*classes: np.ndarray) -> float:
         seen.append(classes)
-        return min_adcf(*classes)
+        return float(classes[1].mean())
 
     classes = {"target": [5.0, 6.0, 4.0], "nontarget": [1.0, 2.0], "spoofed": [3.0, 0.0, 4.5]}
     speakers = {"target": ["one", "two", "two"], "spoofed": ["two", "one", None]}
     found = joint_interval(spy, classes, speakers=speakers, draws=60)
-    assert found.value == min_adcf(*classes.values())
+    assert found.value == 1.5
     assert (found.clusters, len(seen)) == (5, 61)
     for target, nontarget, spoofed in seen:
         count = Counter(np.concatenate((target, nontarget, spoofed)).tolist())
@@ -386,20 +347,9 @@ def test_the_interval_of_two_classes_is_that_of_any_number() -> None:
     joint = joint_interval(eer, {"bona fide": bonafide, "spoofed": spoof}, speakers={"bona fide": speakers}, draws=50)
     assert joint == interval(eer, bonafide, spoof, bonafide_speakers=speakers, draws=50)
     with pytest.raises(ConfigurationError, match="The 2 nontarget trials have one speaker"):
-        joint_interval(min_adcf, {"target": [1, 2], "nontarget": [0, 0], "spoofed": [0, 1]}, speakers={"nontarget": ["a", "a"]})
-
-
-def test_the_tandem_cost_of_scores_is_that_of_the_verifiers_rates() -> None:
-    rng = np.random.default_rng(6)
-    bonafide, spoof = gaussian(rng, 60, 70)
-    verifier = [rng.normal(shift, 1, 200) for shift in (3, 0, 2)]
-    rates = asv_error_rates(*verifier, threshold=1.5)
-    expected = min_tdcf(bonafide, spoof, asv=rates, p_spoof=0.1)
-    assert min_tdcf_of_scores(bonafide, spoof, *verifier, threshold=1.5, p_spoof=0.1) == expected
-    classes = dict(zip(("bona fide", "spoofed", "target", "nontarget", "attack"), (bonafide, spoof, *verifier), strict=True))
-    found = joint_interval(partial(min_tdcf_of_scores, threshold=1.5), classes, draws=100)
-    fixed = interval(partial(min_tdcf, asv=rates), bonafide, spoof, draws=100)
-    assert found.low < found.value == fixed.value < found.high
+        joint_interval(
+            lambda *classes: 0.0, {"target": [1, 2], "nontarget": [0, 0], "spoofed": [0, 1]}, speakers={"nontarget": ["a", "a"]}
+        )
 
 
 def test_intervals_that_cannot_be_are_refused() -> None:

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vivavoce import Band, ConfigurationError, Detector, Event, Policy, Segment
+from vivavoce.band import choose
 from vivavoce.bundle import Bundle, Manifest
 from vivavoce.engine import open_engine
 from vivavoce.judge import Judge
-from vivavoce.policy import alarm_threshold
+from vivavoce.policy import Alarms, alarm_threshold, settle
 from vivavoce.watch import Watch
 
 
@@ -25,9 +26,13 @@ def judge(tiny_bundle: Path) -> Judge:
     return Judge(open_engine(bundle), bundle.manifest, Band("0", 0.0, 0.0))
 
 
+def alarms(after: int, clear_after: int, below: float) -> Alarms:
+    return Alarms(after, clear_after, 1.0, below)
+
+
 def verdicts(judge: Judge, windows: list[float], *, below: float = 0.0, **policy: Any) -> list[Event]:
     """The events after windows of these scores, each with a second of speech."""
-    watch = Watch(Policy(**policy), judge, below)
+    watch = Watch(Policy(**policy), judge, alarms(policy.get("alarm_after", 1), policy.get("clear_after", 1), below))
     segments = [Segment(float(i), i + 1.0, score) for i, score in enumerate(windows)]
     return [event for segment in segments for event in watch.take(segment, 16_000)]
 
@@ -65,7 +70,7 @@ def test_alarms_take_their_windows_for_themselves(
 
 
 def test_score_is_weighted_by_the_speech_in_the_windows(judge: Judge) -> None:
-    watch = Watch(Policy(alarm_after=2), judge, 0.0)
+    watch = Watch(Policy(alarm_after=2), judge, alarms(2, 1, 0.0))
     assert list(watch.take(Segment(0, 4, -1.0), 16_000)) == []
     (event,) = watch.take(Segment(2, 6, -4.0), 8000)
     assert event.score == pytest.approx(-2.0)
@@ -165,6 +170,46 @@ def test_promise_that_the_counts_do_not_support_is_refused_with_what_they_do(man
         alarm_threshold(Policy(false_alarms_per_hour=0.5), manifest, -1.0)
     with pytest.raises(ConfigurationError, match="none was measured"):
         alarm_threshold(Policy(false_alarms_per_hour=500), manifest, -10.0)
+
+
+@pytest.fixture(scope="module")
+def monitored(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle that was measured with three settings of a monitor."""
+
+    def row(after: int, threshold: float, count: int, caught: int) -> dict[str, Any]:
+        alarms = {"value": float(count), "low": 0.0, "high": count + 2.0, "count": count, "hours": 1.0}
+        rate = {"value": caught / 100, "low": 0.0, "high": 1.0, "trials": 100}
+        return {
+            **{"alarm_after": after, "hop": 1.0, "threshold": threshold, "clears_at": 0.0, "false_alarms": alarms},
+            **{"caught": rate, "delay": 8.0, "corpus": "made up"},
+        }
+
+    rows = [row(8, -1.0, 1, 40), row(4, -0.5, 5, 60), row(1, -0.25, 90, 95)]
+    return Bundle(make_bundle(tmp_path_factory.mktemp("bundles") / "monitored", monitoring=rows))
+
+
+@pytest.mark.parametrize(
+    ("policy", "settled", "caught"),
+    [
+        ({"false_alarms_per_hour": 10}, (4, 4, 1.0, -0.5), 0.6),
+        ({"false_alarms_per_hour": 6}, (8, 8, 1.0, -1.0), 0.4),
+        ({"false_alarms_per_hour": 100}, (1, 1, 1.0, -0.25), 0.95),
+        ({"false_alarms_per_hour": 100, "alarm_after": 8}, (8, 8, 1.0, -1.0), 0.4),
+        ({"alarm_after": 2}, (2, 1, 0.5, 0.0), None),
+    ],
+    ids=str,
+)
+def test_a_limit_takes_the_measured_setting_that_catches_most(
+    monitored: Bundle, policy: dict[str, Any], settled: tuple[float, ...], caught: float | None
+) -> None:
+    found = settle(Policy(**policy), monitored.manifest, choose(monitored))
+    assert (found.after, found.clear_after, found.hop, found.below) == settled
+    assert (found.measured and found.measured.caught.value) == caught
+
+
+def test_a_limit_below_what_was_measured_is_refused_with_an_offer(monitored: Bundle) -> None:
+    with pytest.raises(ConfigurationError, match=r"support are 3\.0, with alarm_after=8, and 40%.*per_hour=3 or more"):
+        settle(Policy(false_alarms_per_hour=1), monitored.manifest, choose(monitored))
 
 
 def test_stream_refuses_such_a_promise_when_it_is_opened(tiny_bundle: Path) -> None:

@@ -16,6 +16,7 @@ from loudness_corpus import make_corpus
 from vivavoce import ConfigurationError, Detector
 from vivavoce.bundle import MANIFEST, Bundle, Manifest
 from vivavoce_calibration.calibrate import calibrated
+from vivavoce_calibration.challenges.tandem import asv_error_rates_at_eer, min_adcf, min_tdcf_2021, t_eer
 from vivavoce_calibration.cli import calibrate_command, evaluate_command
 from vivavoce_calibration.corpora import CorpusError, Trial, read_corpus
 from vivavoce_calibration.evaluation import Measured, Report, Subject, evaluate
@@ -23,10 +24,8 @@ from vivavoce_calibration.metrics import (
     act_dcf,
     cllr,
     eer,
-    eer_threshold,
     error_rates,
     min_dcf,
-    min_tdcf_of_scores,
     roc_auc,
 )
 from vivavoce_calibration.operating_points import clopper_pearson
@@ -263,19 +262,42 @@ def test_evaluate_tells_the_cost_before_a_verifier(
     scores = dict(line.split("\t") for line in (tmp_path / "out" / "scores.tsv").read_text().splitlines()[1:])
     keys = {trial.id: trial.key for trial in read_corpus(corpus, subset="eval")}
     cm = [[float(scores[name]) for name in scores if keys[name] == key] for key in ("bonafide", "spoof")]
-    threshold = eer_threshold(verifier["target"], verifier["nontarget"])
-    (found,) = (one for one in told.figures if one.metric == "min t-DCF")
-    assert found.value == pytest.approx(min_tdcf_of_scores(*cm, *verifier.values(), threshold=threshold))
-    assert found.low <= found.value <= found.high
+    found = {one.metric: one for one in told.figures}
+    rates = asv_error_rates_at_eer(*verifier.values())
+    assert found["min t-DCF 2021"].value == pytest.approx(min_tdcf_2021(*cm, asv=rates))
+    assert found["t-EER"].value == pytest.approx(t_eer(*cm, *verifier.values()))
+    assert all(found[name].low <= found[name].value <= found[name].high for name in ("min t-DCF 2019", "t-EER"))
+    assert "min a-DCF" not in found
+
+
+def test_evaluate_tells_what_the_verifier_behind_its_gate_is_worth(
+    bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trials = read_corpus(corpus, subset="eval")
+    kinds = {trial.id: "spoof" if trial.key == "spoof" else ("target", "nontarget")[n % 2] for n, trial in enumerate(trials)}
+    rng = np.random.default_rng(0)
+    verified = {name: rng.normal(0 if kind == "nontarget" else 3, 1) for name, kind in kinds.items()}
+    lines = [f"{name}\t{kind}\t{verified[name]}" for name, kind in kinds.items()]
+    (tmp_path / "asv.tsv").write_text("\n".join(["filename\tasv-label\tasv-score", *lines]) + "\n")
+    run_evaluate(bundle, corpus, tmp_path / "out", asv=tmp_path / "asv.tsv", submission="asvspoof5", json=True)
+    told = Report.model_validate_json(capsys.readouterr().out)
+    assert (tmp_path / "out" / "score.tsv").read_bytes() == (tmp_path / "out" / "scores.tsv").read_bytes()
+    scores = {row.split("\t")[0]: row.split("\t")[1] for row in (tmp_path / "out" / "score.tsv").read_text().splitlines()[1:]}
+    gated = {name: verified[name] if float(scores[name]) >= told.threshold.threshold else -np.inf for name in kinds}
+    classes = [[gated[name] for name in kinds if kinds[name] == kind] for kind in ("target", "nontarget", "spoof")]
+    (found,) = (one for one in told.figures if one.metric == "min a-DCF")
+    assert found.value == pytest.approx(min_adcf(*classes))
+    with pytest.raises(CorpusError, match='No file is for the challenge "2022"'):
+        run_evaluate(bundle, corpus, tmp_path / "other", submission="2022")
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
         ("A07 spoof 1.0\n- target\n", "line 2, is not a system, a kind of trial and a score"),
-        ("A07 spoof high\n", "line 1, is not"),
+        ("A07 spoof high\n", 'line 1, has "high" for a score'),
         ("A07 spoof 1.0\n- target 2.0\n", r"scores for spoof, target\. Give a file with all of: target, nontarget, spoof"),
-        ("", "scores for nothing"),
+        ("", "is empty"),
     ],
 )
 def test_scores_of_no_verifier_are_refused(content: str, message: str, bundle: Path, corpus: Path, tmp_path: Path) -> None:

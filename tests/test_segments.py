@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import CorpusError
 from vivavoce_calibration.metrics import eer
-from vivavoce_calibration.segments import segment_eer, segment_labels
+from vivavoce_calibration.segments import range_eer, segment_eer, segment_labels, utterance_eer
 
 
 def save(path: Path, content: Any) -> Path:
@@ -188,3 +188,54 @@ def test_scores_that_do_not_match_are_refused() -> None:
         segment_eer(labels, {"a": [1, 0]}, label_seconds=0.03, score_seconds=0.02)
     with pytest.raises(ConfigurationError, match="not a number"):
         segment_eer(labels, {"a": [np.nan, 0]}, label_seconds=0.02, score_seconds=0.02)
+
+
+# Utterances and ranges.
+
+
+@given(st.lists(st.tuples(st.lists(st.integers(-2, 2), min_size=2, max_size=6), st.integers(0, 9)), min_size=2, max_size=4))
+def test_the_range_eer_is_counted_in_time(drawn: list[tuple[list[int], int]]) -> None:
+    """At marks and segments of whole 10 ms, every 10 ms counted one by one."""
+    scores = {f"{number}": [float(value) for value in values] for number, (values, _) in enumerate(drawn)}
+    scores |= {"living": [0.0, 1.0]}
+    durations = {name: 0.05 * len(values) - 0.02 for name, values in scores.items()}
+    spoofed = {f"{number}": [(0.01 * begin, 0.01 * begin + 0.02)] for number, (_, begin) in enumerate(drawn)}
+    spoofed = {
+        name: [(begin, min(end, durations[name])) for begin, end in marks if begin < durations[name] - 1e-9]
+        for name, marks in spoofed.items()
+    }
+    ticks = [
+        (scores[name][tick // 5], any(begin - 1e-9 < 0.01 * tick < end - 1e-9 for begin, end in spoofed.get(name, ())))
+        for name in scores
+        for tick in range(5 * len(scores[name]) - 2)
+    ]
+    fakes = sum(fake for _, fake in ticks)
+    if fakes:
+        rates = [
+            (
+                sum(score <= threshold and not fake for score, fake in ticks) / (len(ticks) - fakes),
+                sum(score > threshold and fake for score, fake in ticks) / fakes,
+            )
+            for threshold in (-9, -2, -1, 0, 1, 2)
+        ]
+        closest = min(abs(alarm - miss) for alarm, miss in rates)
+        expected = [(alarm + miss) / 2 for alarm, miss in rates if abs(alarm - miss) < closest + 1e-9]
+        found = range_eer(spoofed, durations, scores, score_seconds=0.05)
+        assert any(found == pytest.approx(value, abs=1e-9) for value in expected)
+
+
+def test_an_utterance_is_its_lowest_segment() -> None:
+    labels = {"living": np.array([True, True]), "edited": np.array([True, False])}
+    assert utterance_eer(labels, {"living": [3, 1], "edited": [5, 0]}) == 0
+    assert utterance_eer(labels, {"living": [3, -1], "edited": [5, 0]}) == 1
+    with pytest.raises(ConfigurationError, match="1 utterances lack labels or scores, such as edited"):
+        utterance_eer(labels, {"living": [1]})
+
+
+def test_time_without_scores_or_of_one_class_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"a lasts 2\.00 s and has scores for 0\.64 s"):
+        range_eer({"a": [(0, 1)]}, {"a": 2.0}, {"a": [1.0, 0.0]}, score_seconds=0.32)
+    with pytest.raises(ConfigurationError, match="All of the time is of one class"):
+        range_eer({}, {"a": 0.6}, {"a": [1.0, 0.0]}, score_seconds=0.32)
+    with pytest.raises(ConfigurationError, match="not a number"):
+        range_eer({"a": [(0, 0.1)]}, {"a": 0.6}, {"a": [np.nan, 0.0]}, score_seconds=0.32)

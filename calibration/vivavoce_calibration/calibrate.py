@@ -54,6 +54,7 @@ def calibrated(
             "operating_points": tuple(points.values()),
             "default_operating_point": default,
             "evaluations": measure(after, subject, points[default], calibrated=True, draws=draws),
+            "monitoring": (),
             "regression": None,
         }
     )

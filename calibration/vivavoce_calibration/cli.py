@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,12 +13,14 @@ from vivavoce.bundle import Bundle
 from vivavoce.commands.terminal import BAD, GOOD, console, grid, show
 from vivavoce.errors import ConfigurationError, needs_extra
 from vivavoce.machine import machine
-from vivavoce.packing import require_new
+from vivavoce.packing import descended, require_new
 
 from .files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from vivavoce.bundle import Manifest
 
     from .corpora import Trial
     from .evaluation import Subject
@@ -50,7 +53,13 @@ def evaluate_command(
     operating_point: Annotated[str | None, typer.Option(help="The threshold to report at; the bundle's default.")] = None,
     asv: Annotated[
         Path | None,
-        typer.Option(help="Scores of a speaker verifier, for min t-DCF: SYSTEM KIND SCORE a line, as ASVspoof 2019."),
+        typer.Option(
+            help="Scores of a speaker verifier, for t-DCF and t-EER: SYSTEM KIND SCORE a line, as ASVspoof 2019; for a-DCF "
+            "too, a table with filename, asv-label and asv-score."
+        ),
+    ] = None,
+    submission: Annotated[
+        str | None, typer.Option(help="Write the scores as a challenge takes them too: asvspoof5, ctrsvdd, add, ….")
     ] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
@@ -61,12 +70,12 @@ def evaluate_command(
 ) -> int:
     """Score a corpus and report error rates, by system, codec, source, duration, noise and language. Resumable."""
     with needs_extra(EXTRA):
+        from .challenges.files import find_submission, read_verifier, write_submission
         from .corpora import read_corpus
         from .evaluation import Measured, evaluate
         from .report import page
         from .scoring import Scorer, write_scores
         from .tables import evaluation_tables
-        from .verifier import read_verifier
 
     import numpy as np
 
@@ -74,6 +83,8 @@ def evaluate_command(
     manifest = opened.manifest
     point = opened.operating_point(operating_point or manifest.default_operating_point)
     verifier = read_verifier(asv) if asv else None
+    if submission:
+        find_submission(submission)
     trials = read_corpus(corpus, layout=layout, subset=subset)
     scorer = Scorer(bundle, precision, threads)
     subject = _subject(scorer, trials, corpus, name, subset)
@@ -81,6 +92,8 @@ def evaluate_command(
     scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
     report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, draws=draws)
     write_scores(folder / "scores.tsv", scores)
+    if submission:
+        write_submission(submission, folder, trials, (one.score for one in scores))
     measured = Measured.of(trials, np.array([one.score for one in scores]))
     with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:
         file.write(report.model_dump_json(indent=2) + "\n")
@@ -99,11 +112,18 @@ def calibrate_command(
     corpus: CorpusFolder,
     out: Annotated[Path, typer.Option(help="The folder of the new bundle; it must not exist.")],
     layout: Layout = None,
-    subset: Annotated[str, typer.Option(help="The subset to fit on; never the one that is reported.")] = "dev",
+    subset: Annotated[
+        str | None, typer.Option(help="The subset to fit on, never the one that is reported: dev, or all of two folders.")
+    ] = None,
     test: Annotated[str | None, typer.Option(help="Another subset whose figures the manifest gets too.")] = None,
     name: Name = None,
     prior: Annotated[float, typer.Option(help="P(bona fide), for the fit and for probabilities.")] = 0.5,
     default: Annotated[str | None, typer.Option(help="The default operating point; the bundle's own, or else eer.")] = None,
+    bundle_name: Annotated[str | None, typer.Option(help="The new bundle's name; its folder's by default.")] = None,
+    bundle_version: Annotated[str, typer.Option(help="The new bundle's version.")] = "1",
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Let streams hear the trials too: settings of a monitor, with their false alarms.")
+    ] = False,
     scores: Annotated[Path | None, typer.Option(help="The folder for scores; OUT.scores by default.")] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
@@ -119,11 +139,13 @@ def calibrate_command(
         from .tables import calibration_tables
 
     require_new(out)
+    fitted = read_corpus(corpus, layout=layout, subset=subset or "dev", or_all=subset is None)
+    subset = subset or ("dev" if any(trial.subset for trial in fitted) else "all")
     if test == subset:
         raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
     opened, scorer = Bundle(bundle), Scorer(bundle, precision, threads)
     folder = scores or out.with_name(f"{out.name}.scores")
-    chosen = {one: read_corpus(corpus, layout=layout, subset=one) for one in (subset, test) if one}
+    chosen = {subset: fitted} | ({test: read_corpus(corpus, layout=layout, subset=test)} if test else {})
     found = {one: _scored(trials, scorer, folder / f"{one}.jsonl", jobs, ray) for one, trials in chosen.items()}
     subjects = {one: _subject(scorer, trials, corpus, name, one) for one, trials in chosen.items()}
     manifest = calibrated(
@@ -132,7 +154,11 @@ def calibrate_command(
     if test:
         figures = figures_on(chosen[test], found[test], opened.manifest, manifest, subjects[test], draws=draws)
         manifest = manifest.model_copy(update={"evaluations": (*manifest.evaluations, *figures)})
-    written = rewritten(opened, manifest, out)
+    if monitor:
+        manifest = _monitored(
+            opened, manifest, chosen[subset], chosen[test or subset], f"{subjects[subset].corpus} {test or subset}"
+        )
+    written = rewritten(opened, descended(manifest, opened, bundle_name or out.resolve().name, bundle_version), out)
     show(console(), *calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
     return GOOD
 
@@ -190,6 +216,20 @@ def compare_command(
     else:
         show(console(), *regression_tables(found), grid({"written to": str(folder)}))
     return BAD if found.broken else GOOD
+
+
+def _monitored(opened: Bundle, manifest: Manifest, first: Sequence[Trial], second: Sequence[Trial], corpus: str) -> Manifest:
+    """The manifest with what streams of the calibrated bundle bring, whose settings are chosen on the first trials."""
+    from .calibrate import rewritten
+    from .monitoring import monitored
+
+    shown = console(stderr=True)
+    columns = (TextColumn("streams"), BarColumn(pulse_style="cyan"), MofNCompleteColumn())
+    with TemporaryDirectory() as folder, Progress(*columns, console=shown, transient=True) as progress:
+        made = rewritten(opened, manifest, Path(folder) / "calibrated")
+        task = progress.add_task("", total=None)
+        rows = monitored(made.path, first, second, corpus=corpus, advance=lambda count: progress.advance(task, count))
+    return manifest.model_copy(update={"monitoring": rows})
 
 
 def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:

@@ -20,7 +20,7 @@ from typing import Literal
 from vivavoce.audio import AUDIO_SUFFIXES
 from vivavoce.errors import ConfigurationError
 
-__all__ = ["LAYOUTS", "CorpusError", "Key", "Layout", "Trial", "read_corpus"]
+__all__ = ["LAYOUTS", "CorpusError", "Key", "Layout", "Trial", "label", "read_corpus", "without_ending"]
 
 Key = Literal["bonafide", "spoof"]
 
@@ -69,14 +69,16 @@ def read_corpus(
     subset: str | None = None,
     complete: bool = False,
     extra: bool = False,
+    or_all: bool = False,
 ) -> list[Trial]:
     """The trials of the corpus in the folder `root`, in the order of its lists, each with its audio file.
 
     `layout` is a name in `LAYOUTS`; None recognises it by the lists. `subset` is one of the layout's subsets or "all";
     None means what is reported by default: all, but for ASVspoof 2021 "eval". `complete=True` keeps what the field
     leaves out: in CtrSVDD the attack A14 and the recordings named acesinger. `extra=True` is for what adds to another
-    corpus: it may have one class alone. Audio is looked for anywhere under `root` by file name without its ending, so a
-    corpus that was converted to another audio format reads the same.
+    corpus: it may have one class alone. `or_all=True` takes a corpus that has no subsets, such as two folders, whole. Audio
+    is looked for anywhere under `root` by file name without its ending, so a corpus that was converted to another audio
+    format reads the same.
 
     Raises CorpusError, naming the line or the first few ids, when the layout is not recognised, a line has the wrong
     number of columns or an unknown label, an id is listed twice, an id has no audio or two files, audio beside the
@@ -85,10 +87,12 @@ def read_corpus(
     tree = _Tree.walk(Path(root))
     chosen = _layout(layout) if layout else _recognise(tree)
     subset = subset or chosen.default
-    if subset not in (choices := (*chosen.subsets, "all")):
+    if subset not in (choices := (*chosen.subsets, "all")) and not (or_all and not chosen.subsets):
         raise CorpusError(f'{chosen.title} has no subset "{subset}". Choose one of: {", ".join(choices)}.')
     listed = list(chosen.read(chosen, tree))
     _require_unique(listed)
+    if or_all and not any(trial.subset for trial in listed):
+        subset = "all"
     trials = [trial for trial in listed if subset in ("all", trial.subset) and (complete or chosen.reports(trial))]
     if not (extra and trials):
         _require_both_classes(trials, f'{chosen.title}, subset "{subset}", in {tree.root}')
@@ -106,7 +110,7 @@ def read_corpus(
 def parse_asvspoof2019(lines: Iterable[str]) -> Iterator[Trial]:
     """ASVspoof 2019 LA and what follows it: `SPEAKER AUDIO - SYSTEM KEY`, the system `-` for bona fide speech."""
     for number, (speaker, name, _, system, key) in _rows(lines, 5):
-        yield Trial(name, Path(name), _key(key, number), speaker=_known(speaker), system=_known(system))
+        yield Trial(name, Path(name), label(key, number), speaker=_known(speaker), system=_known(system))
 
 
 def parse_asvspoof2021_la(lines: Iterable[str]) -> Iterator[Trial]:
@@ -118,7 +122,7 @@ def parse_asvspoof2021_la(lines: Iterable[str]) -> Iterator[Trial]:
         yield Trial(
             name,
             Path(name),
-            _key(key, number),
+            label(key, number),
             speaker=_known(speaker),
             system=_attack(system),
             codec=_known(codec),
@@ -134,7 +138,7 @@ def parse_asvspoof2021_df(lines: Iterable[str]) -> Iterator[Trial]:
         yield Trial(
             name,
             Path(name),
-            _key(key, number),
+            label(key, number),
             speaker=_known(speaker),
             system=_attack(system),
             codec="none" if codec == "nocodec" else _known(codec),
@@ -154,7 +158,7 @@ def parse_asvspoof5(lines: Iterable[str]) -> Iterator[Trial]:
         yield Trial(
             name,
             Path(name),
-            _key(key, number),
+            label(key, number),
             speaker=_known(speaker),
             system=_attack(system),
             codec=_known(codec) or "none",
@@ -168,7 +172,7 @@ def parse_in_the_wild(lines: Iterable[str]) -> Iterator[Trial]:
             if row != ["file", "speaker", "label"]:
                 raise CorpusError(f"line 1 is {','.join(row)[:80]!r}, not the header 'file,speaker,label'.")
         elif len(row) == 3:
-            yield Trial(_stem(Path(row[0]).name), Path(row[0]), _key(row[2], number), speaker=_known(row[1]))
+            yield Trial(without_ending(Path(row[0]).name), Path(row[0]), label(row[2], number), speaker=_known(row[1]))
         elif row:
             raise CorpusError(_wrong_columns(number, len(row), 3))
 
@@ -176,14 +180,21 @@ def parse_in_the_wild(lines: Iterable[str]) -> Iterator[Trial]:
 def parse_ctrsvdd(lines: Iterable[str]) -> Iterator[Trial]:
     """CtrSVDD: `SOURCE SINGER AUDIO - SYSTEM KEY`, the key `bonafide` or `deepfake`."""
     for number, (source, singer, name, _, system, key) in _rows(lines, 6):
-        yield Trial(name, Path(name), _key(key, number), speaker=singer, system=_known(system), source=source)
+        yield Trial(name, Path(name), label(key, number), speaker=singer, system=_known(system), source=source)
 
 
 def parse_folders(lines: Iterable[str]) -> Iterator[Trial]:
-    """Plain folders: one path a line, its first folder named by a label word. The id is the path without ending."""
+    """Plain folders: one path a line, its first folder named by a label word, or by a subset and the second by the word.
+
+    A folder below tells who speaks in living speech, and what system made a spoof. The id is the path without ending.
+    """
     for number, line in enumerate(lines, start=1):
         path = Path(line)
-        yield Trial(path.with_suffix("").as_posix(), path, _key(path.parts[0], number))
+        subset = path.parts[0].lower() if path.parts[0].lower() in SUBSETS_2019 else None
+        word, *below = path.parts[1 if subset else 0 : -1]
+        key, group = label(word, number), below[0] if below else None
+        speaker, system = (group, None) if key == "bonafide" else (None, group)
+        yield Trial(path.with_suffix("").as_posix(), path, key, speaker=speaker, system=system, subset=subset)
 
 
 def _rows(lines: Iterable[str], columns: int) -> Iterator[tuple[int, list[str]]]:
@@ -209,7 +220,8 @@ def _wrong_columns(number: int, found: int, expected: int) -> str:
     return f"line {number} has {found} columns instead of {expected}. {hint}"
 
 
-def _key(word: str, number: int) -> Key:
+def label(word: str, number: int) -> Key:
+    """The class that a label word means. Raises CorpusError, naming the line `number`, for another word."""
     if (key := LABEL_WORDS.get(word.lower())) is None:
         raise CorpusError(f'line {number} has the unknown label "{word}". Use one of: {", ".join(LABEL_WORDS)}.')
     return key
@@ -258,7 +270,7 @@ def _suffix(name: str) -> str:
     return name[name.rfind(".") :].lower()
 
 
-def _stem(name: str) -> str:
+def without_ending(name: str) -> str:
     """The file name without the ending of an audio format; `LA_E_1.5` has none to lose."""
     return name[: name.rfind(".")] if _suffix(name) in AUDIO_SUFFIXES else name
 
@@ -302,10 +314,17 @@ def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
 
 
 def _read_folders(layout: Layout, tree: _Tree) -> Iterator[Trial]:
-    """The trials of the folders that are named by a label word."""
+    """The trials of the folders that are named by a label word, in the corpus or in a folder named by a subset."""
     paths = [(folder / name).relative_to(tree.root) for folder, name in tree.audio]
-    for trial in layout.parse(path.as_posix() for path in paths if path.parts[0].lower() in LABEL_WORDS):
+    for trial in layout.parse(path.as_posix() for path in paths if _is_labelled(path)):
         yield replace(trial, audio=tree.root / trial.audio)
+
+
+def _is_labelled(path: Path) -> bool:
+    folders = [folder.lower() for folder in path.parts[:-1]]
+    return any(folder in LABEL_WORDS for folder in folders[1:2] if folders[0] in SUBSETS_2019) or (
+        bool(folders) and folders[0] in LABEL_WORDS
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,7 +411,7 @@ LAYOUTS: dict[str, Layout] = {
         line=r"\S[ \t]+\S",
         read=_read_vivavoce,
     ),
-    "folders": Layout("a bonafide and a spoof folder", (), parse_folders, read=_read_folders),
+    "folders": Layout("A bonafide and a spoof folder", (), parse_folders, SUBSETS_2019, read=_read_folders),
 }
 
 
@@ -408,11 +427,13 @@ def _recognise(tree: _Tree) -> Layout:
         next((name for name, layout in LAYOUTS.items() if layout.subset_of(path) is not None), None) for path in tree.lists
     )
     found = sorted({name for name in owners if name})
-    if not found and any(path.is_dir() and path.name.lower() in LABEL_WORDS for path in tree.root.iterdir()):
+    if not found and any(_is_labelled((folder / name).relative_to(tree.root)) for folder, name in tree.audio):
         found = ["folders"]
     if len(found) != 1:
         fact = f"holds lists of {' and '.join(found)}" if found else "has no list of a known layout"
-        raise CorpusError(f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}.")
+        raise CorpusError(
+            f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}. The last is two folders, bonafide and spoof."
+        )
     return LAYOUTS[found[0]]
 
 
@@ -436,9 +457,9 @@ def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
     files: dict[str, tuple[Path, str]] = {}
     twins: dict[str, tuple[Path, str]] = {}
     for file in tree.audio:
-        if files.setdefault(stem := _stem(file[1]), file) is not file:
+        if files.setdefault(stem := without_ending(file[1]), file) is not file:
             twins[stem] = file
-    stems = [_stem(trial.audio.name) for trial in trials]
+    stems = [without_ending(trial.audio.name) for trial in trials]
     if missing := [stem for stem in stems if stem not in files]:
         raise CorpusError(
             f"{len(missing)} of {len(trials)} ids have no audio under {tree.root}: {_few(missing)}. "
@@ -452,8 +473,8 @@ def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
 
 def _require_listed(located: list[Trial], listed: list[Trial], tree: _Tree) -> None:
     folders = {trial.audio.parent for trial in located}
-    stems = {_stem(trial.audio.name) for trial in listed}
-    if extra := [name for folder, name in tree.audio if folder in folders and _stem(name) not in stems]:
+    stems = {without_ending(trial.audio.name) for trial in listed}
+    if extra := [name for folder, name in tree.audio if folder in folders and without_ending(name) not in stems]:
         raise CorpusError(
             f"{len(extra)} audio files beside the trials are in no list: {_few(extra)}. "
             "Complete the lists, or keep the files elsewhere."

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,21 @@ from pydantic import BaseModel, ConfigDict
 from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Rate
 
 from .breakdown import OF_ATTACKS, slices, split_scores
-from .corpora import Key, Trial
+from .challenges.files import Verifier
+from .challenges.scorecard import ASV, CM, SASV, figures, verifier_kinds
+from .corpora import CorpusError, Key, Trial
 from .metrics import (
-    AsvErrorRates,
     FloatArray,
     Interval,
     Metric,
+    Speakers,
     act_dcf,
+    affordable,
     cllr,
     eer,
     error_rates,
     interval,
     min_dcf,
-    min_tdcf,
     paired_interval,
     roc_auc,
 )
@@ -42,7 +43,6 @@ __all__ = [
     "Report",
     "Subject",
     "Worst",
-    "affordable",
     "evaluate",
     "measure",
     "parts",
@@ -169,13 +169,14 @@ def evaluate(
     subject: Subject,
     *,
     operating_point: OperatingPoint | None = None,
-    verifier: AsvErrorRates | None = None,
+    verifier: Verifier | None = None,
     draws: int | None = None,
 ) -> Report:
     """The report on a bundle's scores, one for each trial, in the same order.
 
-    `operating_point` is the one of the manifest to report at; None is the default. `verifier` are the error rates of a speaker
-    verifier behind the countermeasure, for min t-DCF; they count as known. Intervals are of level 0.95:
+    `operating_point` is the one of the manifest to report at; None is the default. `verifier` are the scores of a speaker
+    verifier behind the countermeasure: they add t-DCF and t-EER, and where they tell their utterances a-DCF and the EERs of
+    SASV for the verifier behind this gate, which accepts what scores at least the threshold. Intervals are of level 0.95:
     those of FNR and FPR are Clopper and Pearson's; all others come from `draws` of the bootstrap over speakers, by default
     1,000, fewer for more than 10,000 trials. Raises ConfigurationError where a class has fewer than two trials.
     """
@@ -194,8 +195,9 @@ def evaluate(
         speakers=len({trial.speaker for trial in trials if trial.speaker}),
         level=LEVEL,
         draws=draws,
-        figures=measure(
-            measured, subject, shipped, calibrated=manifest.calibration is not None, verifier=verifier, draws=draws
+        figures=(
+            *measure(measured, subject, shipped, calibrated=manifest.calibration is not None, draws=draws),
+            *(_tandem(verifier, trials, values, measured, subject, shipped, draws) if verifier else ()),
         ),
         operating_points=tuple(_here(point, measured, subject.corpus) for point in points.values()),
         decisions=(_decisions("bonafide", trials, scores, shipped), _decisions("spoof", trials, scores, shipped)),
@@ -215,7 +217,6 @@ def measure(
     point: OperatingPoint,
     *,
     calibrated: bool,
-    verifier: AsvErrorRates | None = None,
     draws: int | None = None,
 ) -> tuple[Evaluation, ...]:
     """The figures of a corpus. Cllr and actDCF are there for log-likelihood ratios only: of other scores they mean nothing."""
@@ -223,34 +224,57 @@ def measure(
     metrics: dict[str, Metric] = {"EER": eer, "minDCF": min_dcf, "AUC": roc_auc}
     if calibrated:
         metrics |= {"actDCF": act_dcf, "Cllr": cllr}
-    if verifier:
-        metrics["min t-DCF"] = partial(min_tdcf, asv=verifier)
     metrics[f"HTER at {point.name}"] = lambda bonafide, spoof: error_rates(bonafide, spoof, point.threshold).hter
     found: dict[str, Interval | Rate] = {name: measured.interval(metric, draws) for name, metric in metrics.items()}
     here = _here(point, measured, subject.corpus)
     for name, rate in (("FNR", here.fnr), ("FPR", here.fpr)):
         if rate:
             found[f"{name} at {point.name}"] = rate
-    return tuple(
-        Evaluation(
-            metric=name,
-            value=one.value,
-            low=one.low,
-            high=one.high,
-            level=LEVEL,
-            corpus=subject.corpus,
-            subset=subject.subset,
-            bonafide=measured.bonafide.size,
-            spoof=measured.spoof.size,
-            engine=subject.engine,
-        )
-        for name, one in found.items()
+    return tuple(_evaluation(name, one.value, one.low, one.high, measured, subject) for name, one in found.items())
+
+
+def _evaluation(name: str, value: float, low: float, high: float, measured: Measured, subject: Subject) -> Evaluation:
+    return Evaluation(
+        metric=name,
+        value=value,
+        low=low,
+        high=high,
+        level=LEVEL,
+        corpus=subject.corpus,
+        subset=subject.subset,
+        bonafide=measured.bonafide.size,
+        spoof=measured.spoof.size,
+        engine=subject.engine,
     )
 
 
-def affordable(trials: int) -> int:
-    """Draws of the bootstrap: each takes time as trials do, and the more trials, the less the interval's ends matter."""
-    return min(1000, max(100, 10_000_000 // trials))
+def _tandem(
+    verifier: Verifier,
+    trials: Sequence[Trial],
+    values: FloatArray,
+    measured: Measured,
+    subject: Subject,
+    point: OperatingPoint,
+    draws: int,
+) -> Iterator[Evaluation]:
+    """The metrics of the countermeasure together with a verifier, all trials of both drawn."""
+    classes = dict(zip(CM, (measured.bonafide, measured.spoof), strict=True)) | verifier_kinds(verifier)
+    speakers: dict[str, Speakers] = dict(zip(CM, (measured.bonafide_speakers, measured.spoof_speakers), strict=True))
+    if verifier.utterances:
+        accepted = {trial.id: value >= point.threshold for trial, value in zip(trials, values, strict=True)}
+        who = {trial.id: trial.speaker for trial in trials}
+        if missing := [name for names in verifier.utterances for name in names if name not in accepted]:
+            raise CorpusError(
+                f"{len(missing)} utterances of the verifier are not among the trials, such as {missing[0]}. "
+                "Give scores of utterances that are evaluated."
+            )
+        for asv, fused, names in zip(ASV, SASV, verifier.utterances, strict=True):
+            passed = np.array([accepted[name] for name in names])
+            classes[fused] = np.where(passed, classes[asv], -np.inf)
+            speakers[asv] = speakers[fused] = [who[name] for name in names]
+    for one in figures(classes, speakers, draws=draws, beyond=CM):
+        low, high = (one.value if end is None else end for end in (one.low, one.high))
+        yield _evaluation(one.metric, one.value, low, high, measured, subject)
 
 
 def _here(point: OperatingPoint, measured: Measured, corpus: str) -> OperatingPoint:

@@ -18,24 +18,24 @@ from numpy.typing import ArrayLike, NDArray
 from vivavoce.errors import ConfigurationError
 
 __all__ = [
-    "ASVSPOOF5_ASV",
-    "AsvErrorRates",
     "ErrorRates",
     "Interval",
+    "Point",
     "act_dcf",
-    "asv_error_rates",
+    "affordable",
     "bayes_threshold",
+    "checked",
     "cllr",
     "det_curve",
     "eer",
+    "eer_interpolated",
+    "eer_point",
     "eer_threshold",
     "error_rates",
     "interval",
     "joint_interval",
-    "min_adcf",
     "min_dcf",
-    "min_tdcf",
-    "min_tdcf_of_scores",
+    "min_dcf_point",
     "paired_interval",
     "roc_auc",
 ]
@@ -54,9 +54,9 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, FloatA
     Point k rejects the k lowest scores; its threshold is the lowest score that is still accepted, and just above the
     highest score at the end. Scores are sorted stably with bona fide before spoof, as in the ASVspoof challenges' code:
     of equal scores the bona fide are rejected first, so among equal scores the curve visits points that no threshold
-    reaches, on the pessimistic side. (That code lists the highest rejected score as the threshold.)
+    reaches, on the pessimistic side. (That code lists the highest rejected score as the threshold; so does `Point`.)
     """
-    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
+    genuine, fake = checked(bonafide, "bona fide"), checked(spoof, "spoofed")
     scores = np.concatenate((genuine, fake))
     order = np.argsort(scores, kind="stable")
     rejected = np.concatenate(([0], np.cumsum(order < genuine.size)))
@@ -65,15 +65,37 @@ def det_curve(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, FloatA
     return rejected / genuine.size, accepted / fake.size, thresholds
 
 
+class Point(NamedTuple):
+    """A metric, and where on the curve it is reached: the highest score that is rejected there.
+
+    The challenges' code prints this score as the threshold. A system that accepts scores at or above it accepts one trial more
+    than were counted, or as many more as share the score; `eer_threshold` is the lowest accepted score instead.
+    """
+
+    value: float
+    threshold: float
+
+    @classmethod
+    def of(cls, value: float, index: np.intp, lowest_accepted: FloatArray) -> Point:
+        """The point `index` of a curve whose thresholds are the lowest scores that are accepted."""
+        below = lowest_accepted[index - 1] if index else math.nextafter(lowest_accepted[0], -math.inf)
+        return cls(float(value), float(below))
+
+
 def eer(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """The equal error rate: the mean of the two error rates at the first point of `det_curve` where they are closest.
 
     This is the definition of the ASVspoof 2019, 2021 and 5 evaluation code; it neither interpolates nor takes the
     convex hull. Scores that are all equal give 1, for no bona fide trial outranks a spoof.
     """
-    fnr, fpr, _ = det_curve(bonafide, spoof)
+    return eer_point(bonafide, spoof).value
+
+
+def eer_point(bonafide: ArrayLike, spoof: ArrayLike) -> Point:
+    """The `eer` with the threshold that the challenges print beside it."""
+    fnr, fpr, thresholds = det_curve(bonafide, spoof)
     point = np.argmin(np.abs(fnr - fpr))
-    return float((fnr[point] + fpr[point]) / 2)
+    return Point.of((fnr[point] + fpr[point]) / 2, point, thresholds)
 
 
 def eer_threshold(bonafide: ArrayLike, spoof: ArrayLike) -> float:
@@ -82,9 +104,25 @@ def eer_threshold(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     return float(thresholds[np.argmin(np.abs(fnr - fpr))])
 
 
+def eer_interpolated(bonafide: ArrayLike, spoof: ArrayLike) -> float:
+    """The equal error rate of SASVC 2022: where FPR = FNR on the ROC drawn straight from one distinct score to the next.
+
+    Equal scores are averaged over where `eer` takes their worst order. Jung et al., "SASV 2022: the first spoofing-aware
+    speaker verification challenge", Interspeech 2022, whose code solves for this on scikit-learn's ROC.
+    """
+    genuine, fake = np.sort(checked(bonafide, "bona fide")), np.sort(checked(spoof, "spoofed"))
+    edges = np.unique(np.concatenate((genuine, fake)))
+    fnr = np.append(np.searchsorted(genuine, edges) / genuine.size, 1.0)
+    fpr = np.append(1 - np.searchsorted(fake, edges) / fake.size, 0.0)
+    after = int(np.argmax(fnr >= fpr))
+    gap = fpr - fnr
+    share = gap[after - 1] / (gap[after - 1] - gap[after])
+    return float(fpr[after - 1] + share * (fpr[after] - fpr[after - 1]))
+
+
 def roc_auc(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     """The area under the ROC curve: the probability that a bona fide trial outscores a spoof, ties counting half."""
-    genuine, fake = _checked(bonafide, "bona fide"), np.sort(_checked(spoof, "spoofed"))
+    genuine, fake = checked(bonafide, "bona fide"), np.sort(checked(spoof, "spoofed"))
     below_or_equal = np.searchsorted(fake, genuine, "left") + np.searchsorted(fake, genuine, "right")
     return float(below_or_equal.sum() / (2 * genuine.size * fake.size))
 
@@ -107,7 +145,7 @@ def error_rates(bonafide: ArrayLike, spoof: ArrayLike, threshold: float) -> Erro
     """False negative and false positive rate, and through `hter` their mean, when scores >= threshold are accepted."""
     if np.isnan(threshold):
         raise ConfigurationError("The threshold is not a number. Choose a number, or plus or minus infinity.")
-    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
+    genuine, fake = checked(bonafide, "bona fide"), checked(spoof, "spoofed")
     return ErrorRates(float(np.mean(genuine < threshold)), float(np.mean(fake >= threshold)))
 
 
@@ -127,9 +165,18 @@ def min_dcf(bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_m
     all (0.5 by default). Wang et al., "ASVspoof 5: crowdsourced speech data, deepfakes, and adversarial attacks at
     scale", 2024.
     """
+    return min_dcf_point(bonafide, spoof, p_spoof=p_spoof, c_miss=c_miss, c_fa=c_fa).value
+
+
+def min_dcf_point(
+    bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0
+) -> Point:
+    """The `min_dcf` with the threshold that ASVspoof 5 prints beside it."""
     miss, false_alarm = _weights(p_spoof, c_miss, c_fa)
-    fnr, fpr, _ = det_curve(bonafide, spoof)
-    return float(np.min(miss * fnr + false_alarm * fpr) / min(miss, false_alarm))
+    fnr, fpr, thresholds = det_curve(bonafide, spoof)
+    cost = (miss * fnr + false_alarm * fpr) / min(miss, false_alarm)
+    point = np.argmin(cost)
+    return Point.of(cost[point], point, thresholds)
 
 
 def act_dcf(bonafide: ArrayLike, spoof: ArrayLike, *, p_spoof: float = 0.05, c_miss: float = 1.0, c_fa: float = 10.0) -> float:
@@ -144,7 +191,7 @@ def cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
 
     Brümmer and du Preez, "Application-independent evaluation of speaker detection", 2006.
     """
-    genuine, fake = _checked(bonafide, "bona fide"), _checked(spoof, "spoofed")
+    genuine, fake = checked(bonafide, "bona fide"), checked(spoof, "spoofed")
     nats = np.mean(np.logaddexp(0.0, -genuine)) + np.mean(np.logaddexp(0.0, fake))
     return float(nats / (2 * np.log(2)))
 
@@ -159,104 +206,8 @@ def _weights(p_spoof: float, c_miss: float, c_fa: float) -> tuple[float, float]:
     return c_miss * (1 - p_spoof), c_fa * p_spoof
 
 
-# Countermeasure and speaker verification together.
-
-
-class AsvErrorRates(NamedTuple):
-    """Error rates of a speaker verifier: targets rejected, other speakers accepted, spoofs accepted."""
-
-    miss: float
-    false_alarm: float
-    spoof_false_alarm: float
-
-
-ASVSPOOF5_ASV = AsvErrorRates(0.01880141010575793, 0.01881016557566423, 0.4607082907604729)
-"""Those of the verifier that ASVspoof 5 evaluates countermeasures with."""
-
-
-def asv_error_rates(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, threshold: float) -> AsvErrorRates:
-    """Error rates of a speaker verifier that accepts scores >= threshold, from its scores for three kinds of trial."""
-    miss, false_alarm = error_rates(target, nontarget, threshold)
-    return AsvErrorRates(miss, false_alarm, error_rates(target, spoof, threshold).fpr)
-
-
-def min_tdcf(
-    bonafide: ArrayLike,
-    spoof: ArrayLike,
-    *,
-    asv: AsvErrorRates = ASVSPOOF5_ASV,
-    p_target: float = 0.9405,
-    p_nontarget: float = 0.0095,
-    p_spoof: float = 0.05,
-    c_miss: float = 1.0,
-    c_fa: float = 10.0,
-) -> float:
-    """The lowest normalised tandem cost of this countermeasure before a given speaker verifier, from 0 to 1.
-
-    This is the form of ASVspoof 2019 and 5: C1 FNR + C2 FPR over min(C1, C2), where C1 = p_target (c_miss - c_miss
-    miss) - p_nontarget c_fa false_alarm and C2 = c_fa p_spoof spoof_false_alarm, the costs being the same for verifier
-    and countermeasure. The defaults are those of both challenges, but for the verifier: ASVspoof 2019 has another, so
-    pass its rates. ASVspoof 2021 adds a constant for the verifier's own errors, which this form has not.
-
-    Raises ConfigurationError also where the verifier errs so often that a weight is not positive.
-    """
-    weight_miss = p_target * (c_miss - c_miss * asv.miss) - p_nontarget * c_fa * asv.false_alarm
-    weight_false_alarm = c_fa * p_spoof * asv.spoof_false_alarm
-    if not (weight_miss > 0 and weight_false_alarm > 0):
-        raise ConfigurationError(
-            f"The tandem cost would weigh misses {weight_miss:.4g} and false alarms {weight_false_alarm:.4g}. "
-            "Choose a verifier for which both are above 0: one that accepts some spoofs and few other speakers."
-        )
-    fnr, fpr, _ = det_curve(bonafide, spoof)
-    return float(np.min(weight_miss * fnr + weight_false_alarm * fpr) / min(weight_miss, weight_false_alarm))
-
-
-def min_tdcf_of_scores(
-    bonafide: ArrayLike,
-    spoof: ArrayLike,
-    target: ArrayLike,
-    nontarget: ArrayLike,
-    attack: ArrayLike,
-    *,
-    threshold: float,
-    **costs: float,
-) -> float:
-    """The `min_tdcf` of a countermeasure, from its scores, before a verifier, from its scores for three kinds of trial.
-
-    `attack` are the verifier's scores for spoofed trials; it accepts what scores at least `threshold`, for ASVspoof that of
-    its EER between targets and nontargets. `costs` are the keyword arguments of `min_tdcf` but for `asv`.
-    """
-    return min_tdcf(bonafide, spoof, asv=asv_error_rates(target, nontarget, attack, threshold), **costs)
-
-
-def min_adcf(
-    target: ArrayLike,
-    nontarget: ArrayLike,
-    spoof: ArrayLike,
-    *,
-    p_target: float = 0.9,
-    p_nontarget: float = 0.05,
-    p_spoof: float = 0.05,
-    c_miss: float = 1.0,
-    c_fa_nontarget: float = 10.0,
-    c_fa_spoof: float = 20.0,
-) -> float:
-    """The lowest normalised architecture-agnostic cost of spoofing-aware speaker verification, from 0 to 1.
-
-    It takes the scores of the whole system, verifier and countermeasure fused, for its three kinds of trial. The
-    defaults are those of ASVspoof 5, track 2. Shim et al., "a-DCF: an architecture agnostic metric with application to
-    spoofing-robust speaker verification", Odyssey 2024; equal scores are counted as in its code.
-    """
-    classes = [_checked(target, "target"), _checked(nontarget, "nontarget"), _checked(spoof, "spoofed")]
-    owner = np.repeat(range(3), [scores.size for scores in classes])
-    owner = owner[np.argsort(np.concatenate(classes), kind="stable")]
-    rejected = [np.concatenate(([0], np.cumsum(owner == i))) / scores.size for i, scores in enumerate(classes)]
-    miss, nontarget_fa, spoof_fa = c_miss * p_target, c_fa_nontarget * p_nontarget, c_fa_spoof * p_spoof
-    cost = miss * rejected[0] + nontarget_fa * (1 - rejected[1]) + spoof_fa * (1 - rejected[2])
-    return float(np.min(cost) / min(miss, nontarget_fa + spoof_fa))
-
-
-def _checked(scores: ArrayLike, name: str) -> FloatArray:
+def checked(scores: ArrayLike, name: str) -> FloatArray:
+    """The scores of one kind of trial as an array (n,) of float64. Raises ConfigurationError for none, and for NaN."""
     values = np.asarray(scores, dtype=np.float64)
     if values.ndim != 1 or not values.size:
         raise ConfigurationError(
@@ -282,6 +233,11 @@ class Interval:
     level: float
     clusters: int
     """How many speakers were drawn from; a trial whose speaker is not known counts as one."""
+
+
+def affordable(trials: int) -> int:
+    """Draws of the bootstrap: each takes time as trials do, and the more trials, the less the interval's ends matter."""
+    return min(1000, max(100, 10_000_000 // trials))
 
 
 Speakers = Sequence[str | None] | None
@@ -332,7 +288,7 @@ def joint_interval(
 
         joint_interval(min_adcf, {"target": target, "nontarget": nontarget, "spoofed": spoof})
         kinds = {"bona fide": bonafide, "spoofed": spoof, "target": target, "nontarget": nontarget, "spoofed targets": attacks}
-        joint_interval(partial(min_tdcf_of_scores, threshold=threshold), kinds, speakers=speakers)
+        joint_interval(t_eer, kinds, speakers=speakers)
 
     Raises ConfigurationError as `interval` does.
     """
@@ -374,7 +330,7 @@ def _resampler(names: Sequence[str], classes: Sequence[ArrayLike]) -> Callable[[
 
     They come sorted, so that a metric that sorts them again has little to do.
     """
-    scores = [_checked(values, name) for name, values in zip(names, classes, strict=True)]
+    scores = [checked(values, name) for name, values in zip(names, classes, strict=True)]
     starts = np.cumsum([0, *(values.size for values in scores)])
     orders = [start + np.argsort(values) for start, values in zip(starts, scores, strict=False)]
     scores = [np.sort(values) for values in scores]

@@ -21,9 +21,9 @@ from vivavoce.bundle import Calibration, Difference, Flips, Regression
 from vivavoce.errors import ConfigurationError
 
 from .corpora import Trial
-from .evaluation import LEVEL, Measured, affordable, parts, timed
+from .evaluation import LEVEL, Measured, parts, timed
 from .llr import llr, raw
-from .metrics import FloatArray, Metric, act_dcf, cllr, eer, eer_threshold, min_dcf
+from .metrics import FloatArray, Metric, act_dcf, affordable, cllr, eer, eer_threshold, min_dcf
 from .operating_points import clopper_pearson
 from .scoring import Scored, Scorer, score_corpus
 

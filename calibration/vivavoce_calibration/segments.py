@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import pickle
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +14,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import CorpusError
-from vivavoce_calibration.metrics import eer
+from vivavoce_calibration.metrics import FloatArray, checked, eer
 
-__all__ = ["segment_eer", "segment_labels"]
+__all__ = ["range_eer", "segment_eer", "segment_labels", "utterance_eer"]
 
 
 def segment_labels(path: Path | str) -> dict[str, NDArray[np.bool_]]:
@@ -54,10 +54,7 @@ def segment_eer(
 
     Raises ConfigurationError when utterances or lengths do not match, or a score is not a number.
     """
-    if unmatched := sorted(set(labels) ^ set(scores)):
-        raise ConfigurationError(
-            f"{len(unmatched)} utterances lack labels or scores, such as {unmatched[0]}. Score what is labelled."
-        )
+    _require_same(labels, scores)
     pooled = max(1, round(label_seconds / score_seconds))
     repeated = max(1, round(score_seconds / label_seconds))
     if not math.isclose(label_seconds * repeated, score_seconds * pooled, rel_tol=1e-6):
@@ -76,6 +73,76 @@ def segment_eer(
         bonafide.append(values[:length][truth[:length]])
         spoof.append(values[:length][~truth[:length]])
     return eer(np.concatenate(bonafide), np.concatenate(spoof))
+
+
+def utterance_eer(labels: Mapping[str, NDArray[np.bool_]], scores: Mapping[str, ArrayLike]) -> float:
+    """The EER over utterances, from 0 to 1, each with the score of its lowest segment: one spoofed part makes it spoofed.
+
+    `labels` and `scores` are as for `segment_eer`, of any resolutions. Raises ConfigurationError when utterances do not match.
+    """
+    _require_same(labels, scores)
+    lowest = {name: float(np.min(np.asarray(scores[name], dtype=np.float64))) for name in labels}
+    bonafide = [lowest[name] for name, truth in labels.items() if truth.all()]
+    return eer(bonafide, [lowest[name] for name, truth in labels.items() if not truth.all()])
+
+
+def range_eer(
+    spoofed: Mapping[str, Sequence[tuple[float, float]]],
+    durations: Mapping[str, float],
+    scores: Mapping[str, ArrayLike],
+    *,
+    score_seconds: float,
+) -> float:
+    """The range-based EER, from 0 to 1: of time, not of segments, so that no resolution has to be chosen for the labels.
+
+    `spoofed` are the stretches (start, end) of each utterance that are spoofed, in seconds, in order and apart; `durations` the
+    utterances' seconds, and `scores` those of their segments of `score_seconds`, higher for bona fide; the last one ends with
+    the utterance. A threshold takes for spoofed what scores at or below it. The EER is the mean of the share of spoofed time
+    that is missed and that of bona fide time that is taken for spoofed, at the threshold where they are closest: Zhang et al.,
+    "Range-based equal error rate for spoof localization", Interspeech 2023. Its code looks for the threshold by bisection; this
+    is the exact minimum, from pieces cut at all marks, sorted by score.
+
+    Raises ConfigurationError when utterances do not match, scores leave time uncovered, or one is not a number.
+    """
+    _require_same(durations, scores)
+    pieces = [
+        _pieces(name, spoofed.get(name, ()), length, np.asarray(scores[name], dtype=np.float64), score_seconds)
+        for name, length in durations.items()
+    ]
+    values, bonafide, spoof = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
+    checked(values, "scored")
+    distinct, group = np.unique(values, return_inverse=True)
+    flagged = np.cumsum(np.bincount(group, bonafide, distinct.size)), np.cumsum(np.bincount(group, spoof, distinct.size))
+    if not (flagged[0][-1] > 0 and flagged[1][-1] > 0):
+        raise ConfigurationError("All of the time is of one class. Give utterances with bona fide and with spoofed parts.")
+    false_alarms, misses = (np.append(0, flagged[0]) / flagged[0][-1], 1 - np.append(0, flagged[1]) / flagged[1][-1])
+    point = np.argmin(np.abs(false_alarms - misses))
+    return float((false_alarms[point] + misses[point]) / 2)
+
+
+def _pieces(
+    name: str, spoofed: Sequence[tuple[float, float]], length: float, scores: FloatArray, seconds: float
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The scores of an utterance's segments, and how much of each is bona fide and spoofed, in seconds: each (segments,)."""
+    if len(scores) * seconds < length - 2 * seconds or not len(scores):
+        raise ConfigurationError(
+            f"{name} lasts {length:.2f} s and has scores for {len(scores) * seconds:.2f} s. Check the length of a segment."
+        )
+    starts = seconds * np.arange(len(scores))
+    ends = np.minimum(starts + seconds, length)
+    ends[-1] = max(ends[-1], length)
+    fake = np.zeros(len(scores))
+    for begin, end in spoofed:
+        fake += np.clip(np.minimum(ends, end) - np.maximum(starts, begin), 0, None)
+    whole = np.clip(ends - starts, 0, None)
+    return scores, np.maximum(whole - fake, 0), fake
+
+
+def _require_same(truth: Mapping[str, object], scores: Mapping[str, object]) -> None:
+    if unmatched := sorted(set(truth) ^ set(scores)):
+        raise ConfigurationError(
+            f"{len(unmatched)} utterances lack labels or scores, such as {unmatched[0]}. Score what is labelled."
+        )
 
 
 # Reading without running what a file says.

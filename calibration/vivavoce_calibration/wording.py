@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from vivavoce.bundle import Rate
 
 __all__ = ["figure", "share", "spelled"]
@@ -14,7 +16,7 @@ def spelled(field: str) -> str:
 
 def figure(metric: str, value: float) -> str:
     """A metric's value as people read it: rates in percent, costs as they are."""
-    is_rate = metric.split()[0] in ("EER", "FNR", "FPR", "HTER")
+    is_rate = re.search(r"EER\b|^FNR|^FPR|^HTER|\brate$", metric)
     return f"{100 * value:.2f} %" if is_rate else f"{value:.4f}"
 
 

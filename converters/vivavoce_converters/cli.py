@@ -81,10 +81,12 @@ def quantize_command(
     target: Annotated[str, typer.Option(help="x86-vnni, x86-avx2, arm64 or tensorrt.")],
     calibration: Annotated[Path, typer.Option(help="The corpus that activation ranges are taken from; never evaluation data.")],
     out: Annotated[Path, typer.Option(help="The bundle to make: a new directory.")],
-    subset: Annotated[str, typer.Option(help="The corpus' subset.")] = "train",
+    subset: Annotated[str | None, typer.Option(help="The corpus' subset: train, or all of two folders.")] = None,
     count: Annotated[int, typer.Option(min=8, help="How many windows to take ranges from.")] = 256,
     gate: Annotated[Path | None, typer.Option(help="The corpus to calibrate and compare on; that of the ranges.")] = None,
-    gate_subset: Annotated[str, typer.Option(help="Its subset; never evaluation data.")] = "dev",
+    gate_subset: Annotated[
+        str | None, typer.Option(help="Its subset, never evaluation data: dev, or all of two folders.")
+    ] = None,
     limits: Annotated[Path | None, typer.Option(help="Limits (TOML): by default pearson 0.998 and flips 0.015.")] = None,
     budget: Annotated[
         str | None,
@@ -116,9 +118,10 @@ def quantize_command(
     compared = None
     if not no_gate:
         corpus = gate or calibration
-        trials = read_corpus(corpus, subset=gate_subset)
-        compared = Gate(trials, corpus.resolve().name, gate_subset, allowed, force)
-    opened, ranges = Bundle(bundle), read_corpus(calibration, subset=subset)
+        trials = read_corpus(corpus, subset=gate_subset or "dev", or_all=gate_subset is None)
+        gated = gate_subset or ("dev" if any(trial.subset for trial in trials) else "all")
+        compared = Gate(trials, corpus.resolve().name, gated, allowed, force)
+    opened, ranges = Bundle(bundle), read_corpus(calibration, subset=subset or "train", or_all=subset is None)
     if weights_only:
         with _bars() as tell:
             made = round_weights(opened, out, ranges, target, count=count, advance=tell)
@@ -169,8 +172,8 @@ def refit_command(
         from .recipe import load_recipe
         from .refit import refit
 
-    more = [trial for path in extra or () for trial in read_corpus(path, subset="train", extra=True)]
-    trials = [*read_corpus(corpus, subset="train"), *more]
+    more = [trial for path in extra or () for trial in read_corpus(path, subset="train", extra=True, or_all=True)]
+    trials = [*read_corpus(corpus, subset="train", or_all=True), *more]
     names = [f"{path.resolve().name} train" for path in extra or ()]
     with _bars() as tell:
         refit(

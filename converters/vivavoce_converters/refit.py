@@ -17,7 +17,7 @@ from onnx import helper
 from vivavoce.bundle import Bundle, EngineFile
 from vivavoce.continuation import preceded
 from vivavoce.errors import ConfigurationError
-from vivavoce.packing import require_new, write_bundle
+from vivavoce.packing import descended, require_new, write_bundle
 from vivavoce_calibration.corpora import Trial
 
 from .batches import Batches, group_name
@@ -136,8 +136,10 @@ def _packed(
             "operating_points": (UNCALIBRATED,),
             "default_operating_point": UNCALIBRATED.name,
             "evaluations": (),
+            "monitoring": (),
             "regression": None,
         }
     )
     documents = {name: bundle.read(name, digest) for name, digest in parent.documents.items()}
+    manifest = descended(manifest, bundle, out.resolve().name)
     return write_bundle(out, manifest, {**files, **documents, test.file: flac})

@@ -30,7 +30,9 @@ __all__ = [
     "Flips",
     "Manifest",
     "Model",
+    "Monitoring",
     "OperatingPoint",
+    "PerHour",
     "Rate",
     "Regression",
     "SelfTest",
@@ -160,6 +162,35 @@ class OperatingPoint(_Strict):
     corpus: str | None = None
 
 
+class PerHour(_Strict):
+    """How often something happened: `count` times in `hours`, with a confidence interval."""
+
+    value: float = Field(ge=0)
+    low: float = Field(ge=0)
+    high: float = Field(ge=0)
+    count: int = Field(ge=0)
+    hours: float = Field(gt=0)
+
+
+class Monitoring(_Strict):
+    """What listening with one setting brought where it was measured."""
+
+    alarm_after: int = Field(gt=0)
+    """Windows in a row below `threshold` that raise an alarm, and that, accepted, take it back."""
+    hop: float = Field(gt=0)
+    """Seconds from window to window."""
+    threshold: float = Field(le=0)
+    clears_at: float
+    """The score from which a window was accepted."""
+    false_alarms: PerHour
+    """Of living people who talk without a pause."""
+    caught: Rate
+    """The spoofed voices that raised an alarm within a minute of speech."""
+    delay: float | None = None
+    """Seconds of audio until they did, the median; None where none did."""
+    corpus: str
+
+
 class Evaluation(_Strict):
     """One figure: a metric on a corpus, with trial counts and a confidence interval of level `level`."""
 
@@ -255,6 +286,8 @@ class Manifest(_Strict):
     operating_points: tuple[OperatingPoint, ...] = Field(min_length=1)
     default_operating_point: str
     evaluations: tuple[Evaluation, ...] = ()
+    monitoring: tuple[Monitoring, ...] = ()
+    """Settings of a monitor to choose from, the fewest false alarms first."""
     regression: Regression | None = None
     """How an engine of the bundle compares with the full precision that it comes from."""
     self_test: SelfTest

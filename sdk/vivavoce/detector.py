@@ -13,7 +13,7 @@ from .bundle import Bundle, open_bundle
 from .engine import Engine, open_engine
 from .follower import Follower
 from .judge import Judge
-from .policy import Policy, alarm_threshold, whole
+from .policy import Policy, settle, whole
 from .result import Event, Provenance, Result
 from .sources import AsyncChunkSource, AudioSource
 from .speech import OpenGate, SpeechGate
@@ -143,10 +143,10 @@ class Detector:
             source.close()
 
     def _open(self, sample_rate: int, channels: int, judge: Judge, policy: Policy | None) -> Stream:
-        alarm_below = alarm_threshold(policy, self._bundle.manifest, judge.band.reject) if policy else judge.band.reject
+        alarms = settle(policy, self._bundle.manifest, judge.band) if policy else None
 
         def follow() -> Follower:
-            watch = Watch(policy, judge, alarm_below) if policy else None
+            watch = Watch(policy, judge, alarms) if policy and alarms else None
             return Follower(judge, sample_rate, self._gate(), watch)
 
         return Stream(follow, sample_rate=sample_rate, channels=channels)

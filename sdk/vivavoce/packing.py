@@ -10,13 +10,20 @@ from pathlib import Path
 from .bundle import MANIFEST, Bundle, Manifest
 from .errors import ConfigurationError
 
-__all__ = ["require_new", "write_bundle"]
+__all__ = ["descended", "require_new", "write_bundle"]
 
 
 def require_new(folder: Path) -> None:
     """Raises ConfigurationError where `folder` exists. Call it before long work that ends in `write_bundle`."""
     if folder.exists():
         raise ConfigurationError(f"{folder} exists. Choose a new directory; a bundle is never written over.")
+
+
+def descended(manifest: Manifest, parent: Bundle, name: str, version: str = "1") -> Manifest:
+    """The manifest of a bundle that was made from another one: with a name and a version of its own, and what it comes from."""
+    origin = {"name": parent.manifest.name, "version": parent.manifest.version, "manifest_sha256": parent.sha256}
+    model = manifest.model.model_copy(update={"provenance": {**manifest.model.provenance, "made_from": origin}})
+    return manifest.model_copy(update={"name": name, "version": version, "model": model})
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from numbers import Integral, Real
 
-from .band import Choice
-from .bundle import Manifest
+from .band import Band, Choice
+from .bundle import Manifest, Monitoring
 from .errors import ConfigurationError
 
-__all__ = ["Policy", "alarm_threshold", "whole"]
+__all__ = ["Alarms", "Policy", "alarm_threshold", "settle", "whole"]
 
 SHORTEST_HOP = 0.1
 
@@ -22,19 +22,21 @@ class Policy:
     Raises ConfigurationError for values out of range.
     """
 
-    alarm_after: int = 1
-    """Windows in a row below the threshold that make the verdict "spoof", with the mean of their scores."""
-    clear_after: int = 1
-    """Windows in a row that are accepted, which make it "bonafide" in the same way."""
+    alarm_after: int | None = None
+    """Windows in a row below the threshold that make the verdict "spoof", with the mean of their scores; None is 1, or what
+    a limit on false alarms takes."""
+    clear_after: int | None = None
+    """Windows in a row that are accepted, which make it "bonafide" in the same way; None is as for `alarm_after`."""
     hop: float | None = None
-    """Seconds between windows, 0.1 or more; None is the bundle's."""
+    """Seconds between windows, 0.1 or more; None is the bundle's, or what a limit on false alarms takes."""
     forget_after: float = 5.0
     """Seconds without speech after which the next speaker is judged afresh."""
     scores: bool = False
     """Whether every window is an event."""
     false_alarms_per_hour: float | None = None
-    """Lowers the threshold for "spoof" until living speakers who talk without a pause are expected to be called so at most
-    that often, as far as the counts in the bundle can support it."""
+    """The most alarms that living speakers who talk without a pause are to raise. Of the settings that the bundle was measured
+    with it takes the one that catches most. Where it was measured with none, it lowers the threshold for "spoof" as far as the
+    counts of the operating points can support."""
     operating_point: Choice = None
     """A single threshold in place of the detector's; see `Detector`."""
     accept: Choice = None
@@ -44,7 +46,8 @@ class Policy:
 
     def __post_init__(self) -> None:
         for name in ("alarm_after", "clear_after"):
-            whole(name, getattr(self, name), "windows")
+            if (windows := getattr(self, name)) is not None:
+                whole(name, windows, "windows")
         if self.hop is not None and not SHORTEST_HOP <= _number("hop", self.hop) < math.inf:
             raise ConfigurationError(f"hop={self.hop} is not possible. Give {SHORTEST_HOP} seconds or more.")
         if not _number("forget_after", self.forget_after) > 0:
@@ -66,6 +69,49 @@ def _number(name: str, value: object) -> float:
     return float(value)
 
 
+@dataclass(frozen=True, slots=True)
+class Alarms:
+    """When a stream raises alarms, settled for a bundle: `after` windows in a row `below`, one every `hop` seconds."""
+
+    after: int
+    clear_after: int
+    hop: float
+    below: float
+    measured: Monitoring | None = None
+    """What this setting brought where it was measured; None where it was not."""
+
+
+def settle(policy: Policy, manifest: Manifest, band: Band) -> Alarms:
+    """What a policy comes to with a bundle and its thresholds.
+
+    Raises ConfigurationError where the bundle's counts cannot support the policy's limit on false alarms.
+    """
+    hop = policy.hop or manifest.audio.hop / manifest.audio.sample_rate
+    after, limit = policy.alarm_after or 1, policy.false_alarms_per_hour
+    fitting = [row for row in manifest.monitoring if _fits(policy, row, band)]
+    if limit is None:
+        same = [row for row in fitting if (row.alarm_after, row.hop, row.threshold) == (after, hop, band.reject)]
+        return Alarms(after, policy.clear_after or 1, hop, band.reject, same[0] if same else None)
+    if supported := [row for row in fitting if row.false_alarms.high <= limit]:
+        best = max(supported, key=lambda row: (row.caught.value, -row.false_alarms.value))
+        return Alarms(best.alarm_after, policy.clear_after or best.alarm_after, best.hop, best.threshold, best)
+    if not fitting:
+        return Alarms(after, policy.clear_after or 1, hop, alarm_threshold(policy, manifest, band.reject))
+    fewest = min(fitting, key=lambda row: row.false_alarms.high)
+    most = fewest.false_alarms.high
+    raise ConfigurationError(
+        f'The bundle "{manifest.name}" cannot promise {limit:g} false alarms an hour: the fewest that its measurements support '
+        f"are {_rounded_up(most)}, with alarm_after={fewest.alarm_after}, and {fewest.caught.value:.0%} of synthetic voices "
+        f"are then caught within a minute. Give false_alarms_per_hour={math.ceil(most)} or more."
+    )
+
+
+def _fits(policy: Policy, row: Monitoring, band: Band) -> bool:
+    """Whether a setting that was measured is one that the policy and the thresholds leave open."""
+    asked = (policy.alarm_after in (None, row.alarm_after), policy.clear_after in (None, row.alarm_after))
+    return all(asked) and policy.hop in (None, row.hop) and row.threshold <= band.reject and row.clears_at <= band.accept
+
+
 def alarm_threshold(policy: Policy, manifest: Manifest, threshold: float) -> float:
     """The score below which a window counts towards an alarm: `threshold`, or lower where the policy limits false alarms.
 
@@ -77,9 +123,9 @@ def alarm_threshold(policy: Policy, manifest: Manifest, threshold: float) -> flo
     limit = policy.false_alarms_per_hour
     if limit is None:
         return threshold
-    hop = policy.hop or manifest.audio.hop / manifest.audio.sample_rate
+    hop, after = policy.hop or manifest.audio.hop / manifest.audio.sample_rate, policy.alarm_after or 1
     alarms = {
-        point.threshold: point.fnr.high * 3600 / hop / policy.alarm_after
+        point.threshold: point.fnr.high * 3600 / hop / after
         for point in manifest.operating_points
         if point.fnr and point.threshold <= threshold
     }
@@ -90,7 +136,7 @@ def alarm_threshold(policy: Policy, manifest: Manifest, threshold: float) -> flo
         f"the fewest that its counts support is {_rounded_up(min(alarms.values()))} an hour" if alarms else "none was measured"
     )
     raise ConfigurationError(
-        f'The bundle "{manifest.name}" cannot promise {limit:g} false alarms an hour with alarm_after={policy.alarm_after} '
+        f'The bundle "{manifest.name}" cannot promise {limit:g} false alarms an hour with alarm_after={after} '
         f"and a hop of {hop:g} s: {best}. Raise alarm_after or hop, or leave false_alarms_per_hour out."
     )
 

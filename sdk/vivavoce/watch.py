@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 
 from .judge import Judge
-from .policy import Policy
+from .policy import Alarms, Policy
 from .result import Event, Segment, Verdict
 
 __all__ = ["Watch"]
@@ -15,22 +15,22 @@ __all__ = ["Watch"]
 class Watch:
     """The verdicts of one stream. Positions and lengths are in samples at the contract's rate.
 
-    Windows that score below `alarm_below` speak for "spoof", those that the judge's band accepts for "bonafide". A side is
+    Windows that score below that of `alarms` speak for "spoof", those that the judge's band accepts for "bonafide". A side is
     believed once enough windows in a row agree. What lies between speaks for neither, so the last verdict stands; where there
     is none yet, windows between the band's thresholds make it "undecided".
     """
 
-    def __init__(self, policy: Policy, judge: Judge, alarm_below: float) -> None:
-        self._policy, self._judge, self._alarm_below = policy, judge, alarm_below
+    def __init__(self, policy: Policy, judge: Judge, alarms: Alarms) -> None:
+        self._policy, self._judge, self._alarm_below = policy, judge, alarms.below
         contract = judge.contract
-        self._hop = round(policy.hop * contract.sample_rate) if policy.hop else contract.hop
+        self._hop = round(alarms.hop * contract.sample_rate)
         self._first_verdict = contract.first_verdict * contract.sample_rate
         self._enough = min(contract.minimum_speech * contract.sample_rate, contract.window / 2)
         self._patience = policy.forget_after * contract.sample_rate
         # In step with the grid where the hops are equal, so that most windows are scored once for both.
         self.end = (contract.window - 1) % self._hop + 1
         """Where the next window ends."""
-        self._needed = {"spoof": policy.alarm_after, "bonafide": policy.clear_after, "undecided": policy.clear_after}
+        self._needed = {"spoof": alarms.after, "bonafide": alarms.clear_after, "undecided": alarms.clear_after}
         self._verdict: Verdict | None = None
         self._forget(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,16 @@ class View:
 
 
 class JsonEvents(View):
-    """One JSON object a line: the event, `clock` (when it was told, in UTC) and `recording` (a path or null)."""
+    """One JSON object a line: first what is listened to and how, of the kind "listening"; then the events that are news, each
+    with `clock` (when it was told, in UTC) and `recording` (a path or null). `all_verdicts` adds those that change nothing."""
+
+    def __init__(self, start: Mapping[str, object], *, all_verdicts: bool = False) -> None:
+        self._all = all_verdicts
+        print(json.dumps({"kind": "listening", "clock": clock(), **start}), flush=True)
 
     def write(self, event: Event, recording: Path | None) -> None:
+        if event.kind == "verdict" and not (event.changed or self._all):
+            return
         print(json.dumps({**event.to_dict(), "clock": clock(), "recording": recording and str(recording)}), flush=True)
 
 

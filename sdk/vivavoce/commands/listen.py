@@ -10,6 +10,7 @@ import wave
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal
 
@@ -20,7 +21,7 @@ from rich.console import Console
 from ..detector import Detector
 from ..errors import AudioError, ConfigurationError
 from ..microphone import Microphone
-from ..policy import Policy, alarm_threshold
+from ..policy import Alarms, Policy, settle
 from ..sources import AudioSource, ChunkSource, FileSource, Lost, PcmSource
 from .alarm import AlarmCommand
 from .events import JsonEvents, Lines, View
@@ -31,6 +32,9 @@ from .scan import STDIN, exit_code
 from .terminal import GOOD, AcceptOption, BundleOption, PointOption, RejectOption, console
 
 __all__ = ["listen"]
+
+USUAL_LIMIT = 10.0
+"""False alarms an hour of speech, by default."""
 
 PCM: dict[str, Literal["int16", "int32", "float32"]] = {"s16le": "int16", "s32le": "int32", "f32le": "float32"}
 
@@ -47,10 +51,12 @@ def listen(
     accept: AcceptOption = None,
     reject: RejectOption = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads for one inference.")] = 1,
-    alarm_after: Annotated[int, typer.Option(help="Windows in a row that make an alarm.")] = 1,
-    clear_after: Annotated[int, typer.Option(help="Windows in a row that take it back.")] = 1,
-    hop: Annotated[float | None, typer.Option(help="Seconds from window to window; the bundle's by default.")] = None,
-    false_alarms_per_hour: Annotated[float | None, typer.Option(help="The most that living speakers may raise.")] = None,
+    false_alarms_per_hour: Annotated[
+        float | None, typer.Option(metavar="NUMBER", help="The most that living people who talk may raise; 10 where measured.")
+    ] = None,
+    alarm_after: Annotated[int | None, typer.Option(metavar="WINDOWS", help="In a row, that make an alarm.")] = None,
+    clear_after: Annotated[int | None, typer.Option(metavar="WINDOWS", help="In a row, that take it back.")] = None,
+    hop: Annotated[float | None, typer.Option(metavar="SECONDS", help="From window to window.")] = None,
     scores: Annotated[bool, typer.Option("--scores", help="An event for every window.")] = False,
     json: Annotated[bool, typer.Option("--json", help="One event a line, as a JSON object.")] = False,
     record: Annotated[
@@ -83,11 +89,19 @@ def listen(
         false_alarms_per_hour=false_alarms_per_hour,
     )
     detector = Detector(bundle, operating_point=operating_point, accept=accept, reject=reject, threads=threads)
+    if all(one is None for one in (false_alarms_per_hour, alarm_after, clear_after, hop)):
+        policy = replace(policy, false_alarms_per_hour=_usual_limit(detector))
+    alarms = settle(policy, detector.bundle.manifest, detector.band)
     with ExitStack() as stack:
         stack.enter_context(_until_told(opened))
         stack.enter_context(opened)
-        told = f"{heading(detector)}; {_terms(policy, detector)}; {_ears(opened)}"
-        view = JsonEvents() if json else _lines(out, told, detector, opened, scores=scores, moving=moving)
+        told = f"{heading(detector)}; {_terms(alarms)}; {_ears(opened)}"
+        start = {"listening": _ears(opened), **_settings(detector, alarms)}
+        view = (
+            JsonEvents(start, all_verdicts=scores)
+            if json
+            else _lines(out, told, detector, opened, scores=scores, moving=moving)
+        )
         stack.enter_context(view)
         alarm = recorder = None
         if alarm_command is not None:
@@ -202,20 +216,48 @@ def _wav(pipe: BinaryIO) -> PcmSource:
         ) from error
 
 
-def _lines(out: Console, told: str, detector: Detector, source: AudioSource, *, scores: bool, moving: bool) -> Lines:
+def _lines(out: Console, told: str, detector: Detector, source: AudioSource, scores: bool, moving: bool) -> Lines:
     name = unit(detector)
     if not moving:
         return Lines(out, told, name, scores=scores)
     return Panel(out, told, name, scores=scores, band=detector.band, sample_rate=source.sample_rate)
 
 
-def _terms(policy: Policy, detector: Detector) -> str:
-    """What makes an alarm, for the heading."""
-    manifest = detector.bundle.manifest
-    hop = policy.hop or manifest.audio.hop / manifest.audio.sample_rate
-    below = alarm_threshold(policy, manifest, detector.band.reject)
-    windows = "each window" if policy.alarm_after == 1 else f"{policy.alarm_after} windows in a row"
-    return f"alarm at {windows} below {below:+.2f}, one every {hop:g} s"
+def _usual_limit(detector: Detector) -> float | None:
+    """The false alarms an hour that are put up with by default: 10, or the fewest that were measured; None where none were."""
+    measured = [row.false_alarms.high for row in detector.bundle.manifest.monitoring if row.threshold <= detector.band.reject]
+    return max(USUAL_LIMIT, min(measured)) if measured else None
+
+
+def _terms(alarms: Alarms) -> str:
+    """What makes an alarm, and how often wrongly, for the heading."""
+    windows = "each window" if alarms.after == 1 else f"{alarms.after} windows in a row"
+    terms = f"alarm at {windows} below {alarms.below:+.2f}, one every {alarms.hop:g} s"
+    if alarms.measured is None:
+        return f"{terms}; how often living people raise one was not measured for this setting"
+    false, caught = alarms.measured.false_alarms, alarms.measured.caught
+    return (
+        f"{terms}: {false.value:.1f} false alarms an hour of living people talking ({false.low:.1f} to {false.high:.1f}), "
+        f"{caught.value:.0%} of synthetic voices caught within a minute of speech ({caught.low:.0%} to {caught.high:.0%})"
+    )
+
+
+def _settings(detector: Detector, alarms: Alarms) -> dict[str, object]:
+    """The same for programs."""
+    manifest, band, measured = detector.bundle.manifest, detector.band, alarms.measured
+    return {
+        "bundle": manifest.name,
+        "version": manifest.version,
+        "manifest_sha256": detector.bundle.sha256,
+        "operating_point": band.name,
+        "threshold": band.accept,
+        "alarm_below": alarms.below,
+        "alarm_after": alarms.after,
+        "clear_after": alarms.clear_after,
+        "hop": alarms.hop,
+        "false_alarms_per_hour": measured and measured.false_alarms.model_dump(),
+        "caught_within_a_minute": measured and measured.caught.model_dump(),
+    }
 
 
 def _ears(source: AudioSource) -> str:

@@ -1,0 +1,1 @@
+"""The verbs that need a corpus, or scores of one."""
