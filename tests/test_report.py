@@ -240,7 +240,7 @@ def test_evaluate_writes_scores_and_reports(
     assert run_evaluate(bundle, corpus, tmp_path / "out", json=True) == 0
     told = Report.model_validate_json(capsys.readouterr().out)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("journal.jsonl", "report.html", "report.json", "scores.tsv")
+        *("journal.jsonl", "predictions.csv", "report.html", "report.json", "scores.tsv")
     ]
     assert Report.model_validate_json((tmp_path / "out" / "report.json").read_bytes()) == told
     assert (told.bonafide, told.spoof, told.speakers, told.subject.subset) == (12, 12, 7, "eval")
@@ -289,6 +289,18 @@ def test_evaluate_tells_what_the_verifier_behind_its_gate_is_worth(
     assert found.value == pytest.approx(min_adcf(*classes))
     with pytest.raises(CorpusError, match='No file is for the challenge "2022"'):
         run_evaluate(bundle, corpus, tmp_path / "other", submission="2022")
+
+
+def test_evaluate_scores_through_telephone_lines(
+    bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_evaluate(bundle, corpus, tmp_path / "out", telephone=["g711-alaw"], json=True)
+    told = Report.model_validate_json(capsys.readouterr().out)
+    assert [(one.by, one.accuracy.trials) for one in told.outcomes if one.by != "format"] == [("all", 24), ("telephone", 24)]
+    first, second = ((tmp_path / "out" / name).read_text() for name in ("journal.jsonl", "journal-g711-alaw.jsonl"))
+    assert first.splitlines()[1] != second.splitlines()[1]
+    with pytest.raises(ConfigurationError, match='no telephone line "g729"'):
+        run_evaluate(bundle, corpus, tmp_path / "other", telephone=["g729"])
 
 
 @pytest.mark.parametrize(

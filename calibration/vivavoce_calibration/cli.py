@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -61,6 +62,10 @@ def evaluate_command(
     submission: Annotated[
         str | None, typer.Option(help="Write the scores as a challenge takes them too: asvspoof5, ctrsvdd, add, ….")
     ] = None,
+    telephone: Annotated[
+        list[str] | None,
+        typer.Option(help="Score everything through a telephone line too: g711-alaw, gsm-fr, …, or all. May be given often."),
+    ] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
     precision: Precision = None,
@@ -72,6 +77,7 @@ def evaluate_command(
     with needs_extra(EXTRA):
         from .challenges.files import find_submission, read_verifier, write_submission
         from .corpora import read_corpus
+        from .decisions import verdicts, write_predictions
         from .evaluation import Measured, evaluate
         from .report import page
         from .scoring import Scorer, write_scores
@@ -90,8 +96,14 @@ def evaluate_command(
     subject = _subject(scorer, trials, corpus, name, subset)
     folder = out or Path(f"{manifest.name}-{subject.corpus}-{subject.subset}")
     scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
-    report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, draws=draws)
+    lines = {
+        name: _scored(trials, replace(scorer, line=name), folder / f"journal-{name}.jsonl", jobs, ray)
+        for name in _telephone_lines(telephone or [])
+    }
+    report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, lines=lines, draws=draws)
     write_scores(folder / "scores.tsv", scores)
+    told = verdicts(scores, manifest, point)
+    write_predictions(folder / "predictions.csv", trials, scores, told, manifest, point.threshold)
     if submission:
         write_submission(submission, folder, trials, (one.score for one in scores))
     measured = Measured.of(trials, np.array([one.score for one in scores]))
@@ -230,6 +242,17 @@ def _monitored(opened: Bundle, manifest: Manifest, first: Sequence[Trial], secon
         task = progress.add_task("", total=None)
         rows = monitored(made.path, first, second, corpus=corpus, advance=lambda count: progress.advance(task, count))
     return manifest.model_copy(update={"monitoring": rows})
+
+
+def _telephone_lines(names: Sequence[str]) -> list[str]:
+    """The lines that are asked for, and are there; one that is named and is not there is an error."""
+    from .telephone import LINES, available
+
+    if "all" in names:
+        return [name for name in LINES if available(name)]
+    if missing := [name for name in names if not available(name)]:
+        raise ConfigurationError(f"No codec for {', '.join(missing)} is here. Install an ffmpeg that has it, or leave it out.")
+    return list(names)
 
 
 def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:

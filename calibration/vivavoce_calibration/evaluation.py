@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from .breakdown import OF_ATTACKS, slices, split_scores
 from .challenges.files import Verifier
 from .challenges.scorecard import ASV, CM, SASV, figures, verifier_kinds
 from .corpora import CorpusError, Key, Trial
+from .decisions import Outcome, outcomes, verdicts
 from .metrics import (
     FloatArray,
     Interval,
@@ -127,6 +128,8 @@ class Report(_Frozen):
     operating_points: tuple[OperatingPoint, ...]
     """The bundle's thresholds, with the rates that they have here."""
     decisions: tuple[Decisions, Decisions]
+    outcomes: tuple[Outcome, ...]
+    """What the shipped thresholds make of the recordings, by file format and telephone line."""
     parts: tuple[Part, ...]
     worst: tuple[Worst, ...]
 
@@ -170,15 +173,17 @@ def evaluate(
     *,
     operating_point: OperatingPoint | None = None,
     verifier: Verifier | None = None,
+    lines: Mapping[str, Sequence[Scored]] | None = None,
     draws: int | None = None,
 ) -> Report:
     """The report on a bundle's scores, one for each trial, in the same order.
 
     `operating_point` is the one of the manifest to report at; None is the default. `verifier` are the scores of a speaker
     verifier behind the countermeasure: they add t-DCF and t-EER, and where they tell their utterances a-DCF and the EERs of
-    SASV for the verifier behind this gate, which accepts what scores at least the threshold. Intervals are of level 0.95:
-    those of FNR and FPR are Clopper and Pearson's; all others come from `draws` of the bootstrap over speakers, by default
-    1,000, fewer for more than 10,000 trials. Raises ConfigurationError where a class has fewer than two trials.
+    SASV for the verifier behind this gate, which accepts what scores at least the threshold. `lines` are the scores of the same
+    trials through telephone lines, by the lines' names. Intervals are of level 0.95: those of FNR and FPR are Clopper and
+    Pearson's; all others come from `draws` of the bootstrap over speakers, by default 1,000, fewer for more than 10,000 trials.
+    Raises ConfigurationError where a class has fewer than two trials.
     """
     trials = timed(trials, scores)
     values = np.array([one.score for one in scores])
@@ -186,6 +191,7 @@ def evaluate(
     points = {point.name: point for point in manifest.operating_points}
     shipped = operating_point or points[manifest.default_operating_point]
     measured = Measured.of(trials, values)
+    told = verdicts(scores, manifest, shipped)
     return Report(
         subject=subject,
         threshold=shipped,
@@ -200,7 +206,10 @@ def evaluate(
             *(_tandem(verifier, trials, values, measured, subject, shipped, draws) if verifier else ()),
         ),
         operating_points=tuple(_here(point, measured, subject.corpus) for point in points.values()),
-        decisions=(_decisions("bonafide", trials, scores, shipped), _decisions("spoof", trials, scores, shipped)),
+        decisions=(_decisions("bonafide", trials, scores, told), _decisions("spoof", trials, scores, told)),
+        outcomes=tuple(
+            outcomes(trials, told, {name: verdicts(arrived, manifest, shipped) for name, arrived in (lines or {}).items()})
+        ),
         parts=tuple(_parts(trials, scores, values, shipped.threshold, draws)),
         worst=_worst(trials, scores),
     )
@@ -290,12 +299,11 @@ def _here(point: OperatingPoint, measured: Measured, corpus: str) -> OperatingPo
     )
 
 
-def _decisions(key: Key, trials: Sequence[Trial], scores: Sequence[Scored], point: OperatingPoint) -> Decisions:
-    own = [one for trial, one in zip(trials, scores, strict=True) if trial.key == key]
-    decided = [one.score for one in own if one.reason is None]
-    accepted = sum(score >= point.threshold for score in decided)
-    undecided = Counter(one.reason for one in own if one.reason)
-    return Decisions(key=key, accepted=accepted, rejected=len(decided) - accepted, undecided=dict(undecided.most_common()))
+def _decisions(key: Key, trials: Sequence[Trial], scores: Sequence[Scored], told: NDArray[np.str_]) -> Decisions:
+    own = [(one, verdict) for trial, one, verdict in zip(trials, scores, told.tolist(), strict=True) if trial.key == key]
+    counts = Counter(verdict for _, verdict in own)
+    undecided = Counter(one.reason or "between" for one, verdict in own if verdict == "undecided")
+    return Decisions(key=key, accepted=counts["bonafide"], rejected=counts["spoof"], undecided=dict(undecided.most_common()))
 
 
 def _parts(

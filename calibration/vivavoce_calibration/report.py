@@ -29,7 +29,7 @@ def page(report: Report, measured: Measured, calibration: Calibration | None) ->
     title = f"{subject.bundle} on {subject.corpus}, {subject.subset}"
     sections = [
         _summary(report),
-        _section("Figures", _figures(report), _decisions(report.decisions), _operating_points(report)),
+        _section("Figures", _figures(report), _decisions(report.decisions), _outcomes(report), _operating_points(report)),
         _section("Scores", _score_plots(report, measured, calibration)),
         _plots(_parts(spelled(by), list(parts)) for by, parts in groupby(report.parts, key=lambda part: part.by)),
         _section("Worst trials", _worst(report.worst)),
@@ -93,6 +93,15 @@ def _decisions(decisions: Sequence[Decisions]) -> str:
         for one in decisions
     ]
     return _table("Decisions with the speech gate, in trials", ("class", "accepted", "rejected", "undecided", "because"), rows)
+
+
+def _outcomes(report: Report) -> str:
+    header = ("", "", "right", "bona fide rejected", "spoofs accepted", "undecided")
+    rows = [
+        (one.by, one.name, *(share(rate) for rate in (one.accuracy, one.fnr, one.fpr, one.undecided)))
+        for one in report.outcomes
+    ]
+    return _table("At the shipped threshold, by file format and telephone line", header, rows)
 
 
 def _operating_points(report: Report) -> str:

@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 
 from vivavoce import AudioError, ConfigurationError, Detector, VivavoceError
-from vivavoce.audio import load
+from vivavoce.audio import Source, load
 from vivavoce.bundle import MANIFEST, sha256
 from vivavoce.continuation import Continuation
 from vivavoce.errors import needs_extra
@@ -35,6 +35,7 @@ from vivavoce.machine import versions
 from .corpora import CorpusError, Trial
 from .files import replacing
 from .snr import estimated_snr
+from .telephone import through
 
 __all__ = ["Scored", "Scorer", "score_corpus", "write_scores"]
 
@@ -71,11 +72,13 @@ class Scorer:
     bundle: Path
     precision: str | None = None
     threads: int = 1
+    line: str | None = None
+    """The telephone line that recordings come through; see `telephone`."""
 
     def open(self) -> Callable[[Trial], Scored | _Failure]:
         """A function that scores a trial, with a detector of its own."""
         detector = self.detector()
-        return lambda trial: _score(detector, trial)
+        return lambda trial: _score(detector, trial, self.line)
 
     def detector(self) -> Detector:
         """The bundle, opened. Raises as Detector does."""
@@ -90,6 +93,7 @@ class Scorer:
             "engine": engine.file.file,
             "engine_sha256": engine.file.sha256,
             "provider": engine.provider,
+            **({"telephone": self.line} if self.line else {}),
             **{name: version for name, version in versions().items() if name not in UNINVOLVED},
         }
 
@@ -143,11 +147,12 @@ def write_scores(path: Path, scores: Iterable[Scored]) -> None:
 # One trial.
 
 
-def _score(detector: Detector, trial: Trial) -> Scored | _Failure:
+def _score(detector: Detector, trial: Trial, line: str | None) -> Scored | _Failure:
     try:
-        result = detector.detect(trial.audio)
-        score = _forced(detector, trial.audio) if result.score is None else result.score
-        snr = estimated_snr(load(trial.audio, detector.bundle.manifest.audio.sample_rate))
+        audio = through(line, trial.audio) if line else trial.audio
+        result = detector.detect(audio)
+        score = _forced(detector, audio) if result.score is None else result.score
+        snr = estimated_snr(load(audio, detector.bundle.manifest.audio.sample_rate))
     except AudioError as error:
         return _Failure(trial.id, str(error))
     # That a score lies between thresholds says something about these, not about the recording.
@@ -155,12 +160,12 @@ def _score(detector: Detector, trial: Trial) -> Scored | _Failure:
     return Scored(trial.id, score, reason, result.duration, result.speech, snr)
 
 
-def _forced(detector: Detector, audio: Path) -> float:
+def _forced(detector: Detector, audio: Source) -> float:
     """The mean score of all windows of a recording, whatever is in them."""
     contract = detector.bundle.manifest.audio
     samples = load(audio, contract.sample_rate)
     if not (len(samples) and np.isfinite(samples).all()):
-        raise AudioError(f"{audio} holds {'samples that are not finite' if len(samples) else 'no samples'}.")
+        raise AudioError(f"It holds {'samples that are not finite' if len(samples) else 'no samples'}.")
     judge = Judge(detector.engine, detector.bundle.manifest, detector.band)
     last = max(0, len(samples) - contract.window)
     starts = sorted({*range(0, last, contract.hop), last})

@@ -27,6 +27,13 @@ def evaluation_tables(report: Report) -> Iterable[Table]:
     )
     yield _figures(report.figures)
     yield table(("with the gate", "accepted", "rejected", "undecided", "because"), decisions)
+    yield table(
+        ("at the threshold", "", "right", "bona fide rejected", "spoofs accepted", "undecided"),
+        [
+            (one.by, one.name, *(share(rate) for rate in (one.accuracy, one.fnr, one.fpr, one.undecided)))
+            for one in report.outcomes
+        ],
+    )
     yield _operating_points(report.operating_points)
     for by in dict.fromkeys(part.by for part in report.parts):
         yield _parts(by, [part for part in report.parts if part.by == by])
