@@ -22,13 +22,13 @@ from monitoring import LONG, Heard, Monitored, alarmed, below, delay, false_alar
 
 from vivavoce.band import symmetric
 from vivavoce.bundle import MANIFEST, Bundle, Evaluation, Manifest, Rate, default_bundle, sha256
+from vivavoce.files import replacing
 from vivavoce_calibration.breakdown import RANGES
-from vivavoce_calibration.cli import evaluate_command
+from vivavoce_calibration.commands.verbs import evaluate_command
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.evaluation import Part, Report
-from vivavoce_calibration.files import replacing
+from vivavoce_calibration.report.wording import share, spelled
 from vivavoce_calibration.scoring import Scorer
-from vivavoce_calibration.wording import share, spelled
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "error-rates.md"

@@ -24,11 +24,11 @@ from rich.progress import track
 from vivavoce import Detector
 from vivavoce.audio import load
 from vivavoce.bundle import AudioContract
-from vivavoce.commands.terminal import console, show
+from vivavoce.terminal.console import console, show
+from vivavoce_calibration.commands.tables import regression_tables
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.regression import Side, compare
 from vivavoce_calibration.sampling import representative
-from vivavoce_calibration.tables import regression_tables
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from vivavoce.bundle import Bundle, default_bundle, sha256
-from vivavoce.packing import write_bundle
+from vivavoce.bundle_writing import write_bundle
 
 CARD = Path(__file__).parent.parent / "docs" / "models.md"
 

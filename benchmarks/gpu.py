@@ -23,15 +23,15 @@ from numpy.typing import NDArray
 
 from vivavoce.audio import load
 from vivavoce.bundle import Bundle, EngineFile, sha256
-from vivavoce.engine import Engine, OnnxEngine
+from vivavoce.engines.engine import Engine, OnnxEngine
+from vivavoce.engines.tensorrt import TensorRTEngine
 from vivavoce.errors import VivavoceError
 from vivavoce.machine import machine, versions
-from vivavoce.tensorrt import TensorRTEngine
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.metrics import eer
 from vivavoce_calibration.sampling import representative
-from vivavoce_converters.mixed import mixed_precision
-from vivavoce_converters.tensorrt import BuildOptions, build_engine
+from vivavoce_converters.onnx_graph.float16 import mixed_precision
+from vivavoce_converters.steps.build_engine import BuildOptions, build_engine
 
 DEVICES = ("cuda", "tensorrt", "tensorrt-rtx")
 Windows = NDArray[np.float32]

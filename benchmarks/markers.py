@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vivavoce_calibration.files import replacing
+from vivavoce.files import replacing
 
 __all__ = ["between", "rewrite"]
 

@@ -23,12 +23,12 @@ from pydantic import BaseModel
 from vivavoce import Detector
 from vivavoce.audio import load
 from vivavoce.bundle import OperatingPoint, PerHour, Rate, default_bundle
+from vivavoce.files import replacing
 from vivavoce_calibration.corpora import Trial, read_corpus
-from vivavoce_calibration.files import replacing
 from vivavoce_calibration.monitoring import ALL_PASS, Heard, grouped, joined, listen, per_hour
 from vivavoce_calibration.operating_points import clopper_pearson
+from vivavoce_calibration.report.wording import share
 from vivavoce_calibration.scoring import Scorer
-from vivavoce_calibration.wording import share
 
 LONG = 10.0
 """Seconds that a joined stream has at least."""

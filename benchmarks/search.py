@@ -23,8 +23,8 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from vivavoce import Detector
 from vivavoce.bundle import Evaluation
+from vivavoce.files import placing
 from vivavoce.machine import machine, versions
-from vivavoce_calibration.files import placing
 
 LAB = Path(__file__).parent.parent / "lab"
 PAGE, PICTURE = LAB / "2026-11-detector.md", LAB / "search.svg"

@@ -2,7 +2,7 @@
 
 python benchmarks/shortcuts.py                  the embedded bundle on the recordings of examples/audio
 python benchmarks/shortcuts.py CORPUS           the same on clips of a corpus's dev subset; --each sets how many of a class
-python benchmarks/shortcuts.py CORPUS --write   also rewrite docs/error-rates.md and the bounds of tests/test_shortcuts.py
+python benchmarks/shortcuts.py CORPUS --write   also rewrite docs/error-rates.md and the bounds of tests/benchmarks/test_shortcuts.py
 
 A shift is the log-likelihood ratio after a change minus that before it. A flip is another verdict at the bundle's default
 operating point, "undecided" included. Clips that are undecided before the change are left out.
@@ -27,19 +27,19 @@ from numpy.random import default_rng
 from vivavoce import Detector, Result
 from vivavoce.audio import Samples, load
 from vivavoce.bundle import Rate
+from vivavoce.files import replacing
 from vivavoce.machine import versions
 from vivavoce_calibration.corpora import read_corpus
-from vivavoce_calibration.files import replacing
 from vivavoce_calibration.operating_points import clopper_pearson
+from vivavoce_calibration.report.wording import share
 from vivavoce_calibration.sampling import representative
-from vivavoce_calibration.wording import share
-from vivavoce_converters.augment import CODECS, RATE, Codec, limit_band, opus_quality, round_trip
+from vivavoce_converters.distillation.augmentation import CODECS, RATE, Codec, limit_band, opus_quality, round_trip
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples" / "audio"
-PAGE, TEST = ROOT / "docs" / "error-rates.md", ROOT / "tests" / "test_shortcuts.py"
+PAGE, TEST = ROOT / "docs" / "error-rates.md", ROOT / "tests" / "benchmarks" / "test_shortcuts.py"
 TESTED = 6
-"""Clips of each class that tests/test_shortcuts.py takes from a corpus: the first of those measured here."""
+"""Clips of each class that tests/benchmarks/test_shortcuts.py takes from a corpus: the first of those measured here."""
 LOOSE = (0.5, 0.2)
 """A bound above these, on the mean shift in nats or on the share of flips, is no promise and is marked as loose."""
 ANY_CODEC = "accepted bona fide, any codec"

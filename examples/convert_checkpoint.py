@@ -20,12 +20,12 @@ import torch
 from vivavoce import Detector, VivavoceError
 from vivavoce.bundle import Bundle
 from vivavoce_calibration.corpora import read_corpus
-from vivavoce_converters.checkpoints import load_checkpoint
-from vivavoce_converters.convert import convert
-from vivavoce_converters.countermeasure import save_countermeasure
-from vivavoce_converters.distill import build_student
-from vivavoce_converters.int8 import quantize_bundle
-from vivavoce_converters.recipe import StudentShape
+from vivavoce_converters.checkpoints.load import load_checkpoint
+from vivavoce_converters.distillation.distill import build_student
+from vivavoce_converters.distillation.recipe import StudentShape
+from vivavoce_converters.networks.countermeasure import save_countermeasure
+from vivavoce_converters.steps.convert import convert
+from vivavoce_converters.steps.quantize import quantize_bundle
 
 TOY = StudentShape(
     conv_channels=(8,) * 7,

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from vivavoce.bundle import Bundle, Evaluation, Manifest
+from vivavoce.bundle_writing import write_bundle
 from vivavoce.errors import ConfigurationError
-from vivavoce.packing import write_bundle
 
 from .corpora import Trial
 from .evaluation import Measured, Subject, measure

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from vivavoce.bundle import Manifest, OperatingPoint, Rate
+from vivavoce.files import replacing
 from vivavoce.rates import clopper_pearson
 
 from .corpora import Trial
-from .files import replacing
 from .scoring import Scored
 
 __all__ = ["Outcome", "outcomes", "verdicts", "write_predictions"]

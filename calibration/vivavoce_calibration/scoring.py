@@ -27,13 +27,13 @@ import numpy as np
 from vivavoce import AudioError, ConfigurationError, Detector, VivavoceError
 from vivavoce.audio import Source, load
 from vivavoce.bundle import MANIFEST, sha256
-from vivavoce.continuation import Continuation
+from vivavoce.engines.incremental import Continuation
 from vivavoce.errors import needs_extra
-from vivavoce.judge import Judge
+from vivavoce.files import replacing
+from vivavoce.listening.verdict import Judge
 from vivavoce.machine import versions
 
 from .corpora import CorpusError, Trial
-from .files import replacing
 from .snr import estimated_snr
 from .telephone import through
 

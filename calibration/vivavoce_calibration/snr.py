@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vivavoce.audio import Samples
-from vivavoce.speech import CHUNK, SpeechGate
+from vivavoce.listening.speech_gate import CHUNK, SpeechGate
 
 __all__ = ["estimated_snr"]
 

@@ -13,9 +13,9 @@ from numpy.random import Generator
 from pydantic import TypeAdapter
 
 from vivavoce.audio import Samples, load
-from vivavoce_calibration.files import placing, replacing
+from vivavoce.files import placing, replacing
 
-from .pieces import RATE, to_pcm
+from .utterances import RATE, to_pcm
 
 __all__ = ["PROTOCOL", "Corpus", "Row", "seeded"]
 

@@ -18,7 +18,7 @@ from vivavoce.audio import Samples, load
 
 from .corpus import Corpus, Row, seeded
 from .packages import need_module, unpack
-from .pieces import RATE, pieces, set_level
+from .utterances import RATE, pieces, set_level
 
 __all__ = ["HUMAN", "Human", "Recording", "recordings", "take"]
 

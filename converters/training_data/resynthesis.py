@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from vivavoce.audio import Samples
 
 from .corpus import seeded
-from .neural import hifigan
+from .neural_synthesizers import hifigan
 from .packages import need_module
-from .pieces import RATE, match_level
+from .utterances import RATE, match_level
 
 __all__ = ["RESYNTHESIS", "Resynthesis", "drawn", "resynthesize"]
 

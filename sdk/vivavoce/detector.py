@@ -10,15 +10,15 @@ from ._version import __version__
 from .audio import Source, open_audio
 from .band import Band, Choice, choose
 from .bundle import Bundle, open_bundle
-from .engine import Engine, open_engine
-from .follower import Follower
-from .judge import Judge
+from .engines.engine import Engine, open_engine
+from .listening.hysteresis import Watch
+from .listening.speech_gate import OpenGate, SpeechGate
+from .listening.verdict import Judge
+from .listening.windows import Follower
 from .policy import Policy, settle, whole
 from .result import Event, Provenance, Result
 from .sources import AsyncChunkSource, AudioSource
-from .speech import OpenGate, SpeechGate
 from .stream import Stream
-from .watch import Watch
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .audio import Samples, as_float, check_format, to_mono
 from .errors import AudioError, ConfigurationError
-from .follower import Follower
+from .listening.windows import Follower
 from .result import Event, Result
 from .sources import Lost
 

@@ -16,8 +16,9 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vivavoce.files import replacing
+
 from ..corpora import LAYOUTS, CorpusError, Layout, Trial, label, without_ending
-from ..files import replacing
 from ..metrics import FloatArray
 
 __all__ = ["SUBMISSIONS", "Kind", "Matched", "Verifier", "read_matched", "read_verifier", "write_submission"]

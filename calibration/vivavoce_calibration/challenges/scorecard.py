@@ -14,15 +14,7 @@ from ..breakdown import OF_ATTACKS
 from ..corpora import CorpusError
 from ..metrics import FloatArray, Speakers, act_dcf, affordable, cllr, eer, eer_interpolated, joint_interval, min_dcf, roc_auc
 from .files import KINDS, Matched, Verifier
-from .tandem import (
-    ADCF_PAPER,
-    asv_error_rates_at_eer,
-    min_adcf,
-    min_tdcf_2019,
-    min_tdcf_2021,
-    sasv_eers,
-    t_eer,
-)
+from .tandem import ADCF_PAPER, asv_error_rates_at_eer, min_adcf, min_tdcf_2019, min_tdcf_2021, sasv_eers, t_eer
 
 __all__ = ["ASV", "CM", "METRICS", "SASV", "Figure", "Part", "Scorecard", "figures", "scorecard", "verifier_kinds"]
 

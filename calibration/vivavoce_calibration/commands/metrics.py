@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vivavoce.commands.terminal import GOOD, console, grid, show, table
+from vivavoce.terminal.console import GOOD, console, grid, show, table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -55,7 +55,7 @@ def metrics_command(
 
 
 def _tables(found: Scorecard) -> Iterable[Table]:
-    from ..wording import figure, spelled
+    from ..report.wording import figure, spelled
 
     yield grid({"trials": f"{found.bonafide:,} bona fide, {found.spoof:,} spoof"})
     header = ("metric", "value", "from", "to") if found.draws else ("metric", "value")
@@ -69,7 +69,7 @@ def _tables(found: Scorecard) -> Iterable[Table]:
 
 
 def _part_table(by: str, parts: list[Part]) -> Table:
-    from ..wording import figure
+    from ..report.wording import figure
 
     shown = [name for name in OF_PARTS if any(name in part.figures for part in parts)]
     rows = [

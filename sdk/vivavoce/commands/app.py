@@ -14,12 +14,12 @@ import typer
 
 from .._version import __version__
 from ..errors import VivavoceError
+from ..terminal.console import CUT_OFF, INTERRUPTED, UNUSABLE, tell_error
 from .bench import bench
 from .devices import devices
 from .info import info
 from .listen import listen
 from .scan import scan
-from .terminal import CUT_OFF, INTERRUPTED, UNUSABLE, tell_error
 from .verify import verify
 
 __all__ = ["GROUP", "build"]

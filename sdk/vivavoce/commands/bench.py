@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from ..against import references
-from ..benchmark import benchmark
+from ..bench.reference import references
+from ..bench.stages import benchmark
 from ..bundle import default_bundle
 from ..errors import ConfigurationError
-from .against import bench_against
-from .overlap import bench_stream
-from .profile import bench_profile
-from .terminal import GOOD, conditions, console, grid, show, size, table
+from ..terminal.console import GOOD, conditions, console, grid, show, size, table
+from .bench_operators import bench_profile
+from .bench_overlap import bench_stream
+from .bench_reference import bench_against
 
 __all__ = ["bench"]
 

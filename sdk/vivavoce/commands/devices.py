@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .. import microphone
-from .terminal import BAD, GOOD, console, show, table, tell_error
+from ..terminal.console import BAD, GOOD, console, show, table, tell_error
 
 __all__ = ["devices"]
 

@@ -11,10 +11,10 @@ from rich.table import Table
 
 from ..band import symmetric
 from ..bundle import Bundle, Manifest, OperatingPoint, Rate, Regression, open_bundle
-from ..engine import open_engine
+from ..engines.engine import open_engine
 from ..errors import VivavoceError
 from ..machine import versions
-from .terminal import GOOD, BundleArgument, console, grid, show, size, table
+from ..terminal.console import GOOD, BundleArgument, console, grid, show, size, table
 
 __all__ = ["info"]
 

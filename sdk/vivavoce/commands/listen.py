@@ -23,13 +23,13 @@ from ..errors import AudioError, ConfigurationError
 from ..microphone import Microphone
 from ..policy import Alarms, Policy, settle
 from ..sources import AudioSource, ChunkSource, FileSource, Lost, PcmSource
-from .alarm import AlarmCommand
-from .events import JsonEvents, Lines, View
-from .panel import Panel
-from .recorder import Recorder
-from .rows import heading, unit
+from ..terminal.console import GOOD, AcceptOption, BundleOption, PointOption, RejectOption, console
+from .alarm_command import AlarmCommand
+from .alarm_recorder import Recorder
+from .listen_lines import JsonEvents, Lines, View
+from .listen_panel import Panel
 from .scan import STDIN, exit_code
-from .terminal import GOOD, AcceptOption, BundleOption, PointOption, RejectOption, console
+from .scan_rows import heading, unit
 
 __all__ = ["listen"]
 

@@ -18,8 +18,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from ..audio import AUDIO_SUFFIXES
 from ..detector import Detector
 from ..errors import AudioError, ConfigurationError
-from .rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
-from .terminal import BAD, GOOD, MIXED, AcceptOption, BundleOption, PointOption, RejectOption, console
+from ..terminal.console import BAD, GOOD, MIXED, AcceptOption, BundleOption, PointOption, RejectOption, console
+from .scan_rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
 
 __all__ = ["STDIN", "exit_code", "scan"]
 

@@ -13,10 +13,10 @@ import typer
 from rich.text import Text
 
 from ..bundle import MANIFEST, Bundle, EngineFile, bundle_path
-from ..engine import load_engine
+from ..engines.engine import load_engine
+from ..engines.self_test import self_test
 from ..errors import BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError
-from ..selftest import self_test
-from .terminal import BAD, GOOD, BundleArgument, console, mark, printable, size
+from ..terminal.console import BAD, GOOD, BundleArgument, console, mark, printable, size
 
 __all__ = ["Check", "checks", "verify"]
 

@@ -1,0 +1,106 @@
+"""What the verbs with a corpus print: tables of figures, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+
+from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Regression
+from vivavoce.terminal.console import grid, table
+
+from ..evaluation import Part, Report
+from ..report.wording import figure, share, spelled
+
+__all__ = ["calibration_tables", "evaluation_tables", "regression_tables"]
+
+
+def evaluation_tables(report: Report) -> Iterable[Table]:
+    decisions = [(one.key, f"{one.accepted}", f"{one.rejected}", *_undecided(one.undecided)) for one in report.decisions]
+    subject = report.subject
+    yield grid(
+        {
+            "bundle": f"{subject.bundle}, {subject.engine}",
+            "corpus": f"{subject.corpus}, {subject.subset}: {report.bonafide:,} bona fide, {report.spoof:,} spoof",
+            "threshold": f"{report.threshold.threshold:.4f} ({report.threshold.name})",
+        }
+    )
+    yield _figures(report.figures)
+    yield table(("with the gate", "accepted", "rejected", "undecided", "because"), decisions)
+    yield table(
+        ("at the threshold", "", "right", "bona fide rejected", "spoofs accepted", "undecided"),
+        [
+            (one.by, one.name, *(share(rate) for rate in (one.accuracy, one.fnr, one.fpr, one.undecided)))
+            for one in report.outcomes
+        ],
+    )
+    yield _operating_points(report.operating_points)
+    for by in dict.fromkeys(part.by for part in report.parts):
+        yield _parts(by, [part for part in report.parts if part.by == by])
+
+
+def _undecided(reasons: dict[str, int]) -> tuple[str, str]:
+    return f"{sum(reasons.values())}", ", ".join(f"{reason} {count}" for reason, count in reasons.items())
+
+
+def calibration_tables(manifest: Manifest) -> Iterable[Table]:
+    found = manifest.calibration
+    if found:
+        yield grid({"log-likelihood ratio": f"{found.scale:.4g} * score {found.offset:+.4g}", "fitted on": found.corpus})
+    yield _operating_points(manifest.operating_points)
+    yield _figures(manifest.evaluations)
+
+
+def regression_tables(found: Regression) -> Iterable[Table]:
+    yield grid(
+        {
+            "candidate": found.candidate,
+            "reference": found.reference,
+            "corpus": f"{found.corpus}, {found.subset}: {found.bonafide:,} bona fide, {found.spoof:,} spoof",
+            "scores compared": f"{found.scores}",
+            "correlation": f"Pearson {found.pearson:.4f}, Spearman {found.spearman:.4f}",
+            "largest difference": f"{found.largest_difference:.4f} ({found.furthest_trial})",
+        }
+    )
+    signed = [
+        (one.metric, f"{one.reference:.4f}", *(f"{value:+.4f}" for value in (one.value, one.low, one.high)))
+        for one in found.differences
+    ]
+    yield table(("metric", "reference", "difference", "from", "to"), signed)
+    flips = [
+        (
+            *(one.by, one.name, f"{one.share.trials}", share(one.share)),
+            *(f"{one.bonafide_rejected}", f"{one.bonafide_accepted}", f"{one.spoof_accepted}", f"{one.spoof_rejected}"),
+        )
+        for one in found.flips
+    ]
+    header = ("part", "name", "trials", "flips", "bona fide: rejected", "accepted", "spoofs: accepted", "rejected")
+    yield table(header, flips)
+    yield grid({"limits": "; ".join(found.broken) or ("kept" if found.limits else "none were set")})
+
+
+def _figures(figures: Iterable[Evaluation]) -> Table:
+    rows = [
+        (
+            one.metric,
+            *(figure(one.metric, value) for value in (one.value, one.low, one.high)),
+            one.subset,
+            f"{one.bonafide}",
+            f"{one.spoof}",
+        )
+        for one in figures
+    ]
+    return table(("metric", "value", "from", "to", "subset", "bona fide", "spoof"), rows)
+
+
+def _operating_points(points: Iterable[OperatingPoint]) -> Table:
+    rows = [(point.name, f"{point.threshold:.4f}", share(point.fnr), share(point.fpr)) for point in points]
+    return table(("operating point", "threshold", "bona fide rejected", "spoofs accepted"), rows)
+
+
+def _parts(by: str, parts: Iterable[Part]) -> Table:
+    rows = [
+        (part.name, f"{part.bonafide}", f"{part.spoof}", share(part.eer), share(part.fnr), share(part.fpr), f"{part.undecided}")
+        for part in parts
+    ]
+    return table((spelled(by), "bona fide", "spoof", "EER", "bona fide rejected", "spoofs accepted", "undecided"), rows)

@@ -1,0 +1,287 @@
+"""The verbs of the command `vivavoce` that need a corpus. Heavy libraries are imported when a verb runs, not for its help."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vivavoce.bundle import Bundle
+from vivavoce.bundle_writing import descended, require_new
+from vivavoce.errors import ConfigurationError, needs_extra
+from vivavoce.files import replacing
+from vivavoce.machine import machine
+from vivavoce.terminal.console import BAD, GOOD, console, grid, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from vivavoce.bundle import Manifest
+
+    from ..corpora import Trial
+    from ..evaluation import Subject
+    from ..scoring import Scored, Scorer
+
+__all__ = ["calibrate_command", "compare_command", "evaluate_command"]
+
+EXTRA = "calibrate"
+
+BundleFolder = Annotated[Path, typer.Argument(help="A bundle's folder.")]
+CorpusFolder = Annotated[Path, typer.Argument(help="A corpus' folder.")]
+Layout = Annotated[str | None, typer.Option(help="The corpus' layout; recognised by its lists by default.")]
+Name = Annotated[str | None, typer.Option(help="What to call the corpus; its folder's name by default.")]
+Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that score at the same time; one a core by default.")]
+Threads = Annotated[int, typer.Option(min=1, help="Threads for one inference.")]
+Precision = Annotated[str | None, typer.Option(help="The engine, where the bundle has several.")]
+Draws = Annotated[int | None, typer.Option(min=1, help="Draws of the bootstrap; 1,000 by default, fewer for large corpora.")]
+OnRay = Annotated[bool, typer.Option("--ray", help="Score with Ray, here or on the cluster that RAY_ADDRESS names.")]
+
+
+def evaluate_command(
+    bundle: BundleFolder,
+    corpus: CorpusFolder,
+    layout: Layout = None,
+    subset: Annotated[str | None, typer.Option(help="The subset; what the field reports by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for scores and report; give the same one to go on after an interruption.")
+    ] = None,
+    name: Name = None,
+    operating_point: Annotated[str | None, typer.Option(help="The threshold to report at; the bundle's default.")] = None,
+    asv: Annotated[
+        Path | None,
+        typer.Option(
+            help="Scores of a speaker verifier, for t-DCF and t-EER: SYSTEM KIND SCORE a line, as ASVspoof 2019; for a-DCF "
+            "too, a table with filename, asv-label and asv-score."
+        ),
+    ] = None,
+    submission: Annotated[
+        str | None, typer.Option(help="Write the scores as a challenge takes them too: asvspoof5, ctrsvdd, add, ….")
+    ] = None,
+    telephone: Annotated[
+        list[str] | None,
+        typer.Option(help="Score everything through a telephone line too: g711-alaw, gsm-fr, …, or all. May be given often."),
+    ] = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    precision: Precision = None,
+    draws: Draws = None,
+    ray: OnRay = False,
+    json: Annotated[bool, typer.Option("--json", help="The report as JSON, instead of tables.")] = False,
+) -> int:
+    """Score a corpus and report error rates, by system, codec, source, duration, noise and language. Resumable."""
+    with needs_extra(EXTRA):
+        from ..challenges.files import find_submission, read_verifier, write_submission
+        from ..corpora import read_corpus
+        from ..decisions import verdicts, write_predictions
+        from ..evaluation import Measured, evaluate
+        from ..report.page import page
+        from ..scoring import Scorer, write_scores
+        from .tables import evaluation_tables
+
+    import numpy as np
+
+    opened = Bundle(bundle)
+    manifest = opened.manifest
+    point = opened.operating_point(operating_point or manifest.default_operating_point)
+    verifier = read_verifier(asv) if asv else None
+    if submission:
+        find_submission(submission)
+    trials = read_corpus(corpus, layout=layout, subset=subset)
+    scorer = Scorer(bundle, precision, threads)
+    subject = _subject(scorer, trials, corpus, name, subset)
+    folder = out or Path(f"{manifest.name}-{subject.corpus}-{subject.subset}")
+    scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
+    lines = {
+        name: _scored(trials, replace(scorer, line=name), folder / f"journal-{name}.jsonl", jobs, ray)
+        for name in _telephone_lines(telephone or [])
+    }
+    report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, lines=lines, draws=draws)
+    write_scores(folder / "scores.tsv", scores)
+    told = verdicts(scores, manifest, point)
+    write_predictions(folder / "predictions.csv", trials, scores, told, manifest, point.threshold)
+    if submission:
+        write_submission(submission, folder, trials, (one.score for one in scores))
+    measured = Measured.of(trials, np.array([one.score for one in scores]))
+    with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:
+        file.write(report.model_dump_json(indent=2) + "\n")
+        html.write(page(report, measured, manifest.calibration))
+    if json:
+        print(report.model_dump_json())
+    else:
+        show(
+            console(), *evaluation_tables(report), grid({"written to": str(folder), "read first": str(folder / "report.html")})
+        )
+    return GOOD
+
+
+def calibrate_command(
+    bundle: BundleFolder,
+    corpus: CorpusFolder,
+    out: Annotated[Path, typer.Option(help="The folder of the new bundle; it must not exist.")],
+    layout: Layout = None,
+    subset: Annotated[
+        str | None, typer.Option(help="The subset to fit on, never the one that is reported: dev, or all of two folders.")
+    ] = None,
+    test: Annotated[str | None, typer.Option(help="Another subset whose figures the manifest gets too.")] = None,
+    name: Name = None,
+    prior: Annotated[float, typer.Option(help="P(bona fide), for the fit and for probabilities.")] = 0.5,
+    default: Annotated[str | None, typer.Option(help="The default operating point; the bundle's own, or else eer.")] = None,
+    bundle_name: Annotated[str | None, typer.Option(help="The new bundle's name; its folder's by default.")] = None,
+    bundle_version: Annotated[str, typer.Option(help="The new bundle's version.")] = "1",
+    monitor: Annotated[
+        bool, typer.Option("--monitor", help="Let streams hear the trials too: settings of a monitor, with their false alarms.")
+    ] = False,
+    scores: Annotated[Path | None, typer.Option(help="The folder for scores; OUT.scores by default.")] = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    precision: Precision = None,
+    draws: Draws = None,
+    ray: OnRay = False,
+) -> int:
+    """Fit log-likelihood ratios and operating points on a corpus, and write them into a new bundle. Resumable."""
+    with needs_extra(EXTRA):
+        from ..calibrate import calibrated, figures_on, rewritten
+        from ..corpora import read_corpus
+        from ..scoring import Scorer
+        from .tables import calibration_tables
+
+    require_new(out)
+    fitted = read_corpus(corpus, layout=layout, subset=subset or "dev", or_all=subset is None)
+    subset = subset or ("dev" if any(trial.subset for trial in fitted) else "all")
+    if test == subset:
+        raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
+    opened, scorer = Bundle(bundle), Scorer(bundle, precision, threads)
+    folder = scores or out.with_name(f"{out.name}.scores")
+    chosen = {subset: fitted} | ({test: read_corpus(corpus, layout=layout, subset=test)} if test else {})
+    found = {one: _scored(trials, scorer, folder / f"{one}.jsonl", jobs, ray) for one, trials in chosen.items()}
+    subjects = {one: _subject(scorer, trials, corpus, name, one) for one, trials in chosen.items()}
+    manifest = calibrated(
+        opened.manifest, chosen[subset], found[subset], subjects[subset], prior=prior, default=default, draws=draws
+    )
+    if test:
+        figures = figures_on(chosen[test], found[test], opened.manifest, manifest, subjects[test], draws=draws)
+        manifest = manifest.model_copy(update={"evaluations": (*manifest.evaluations, *figures)})
+    if monitor:
+        manifest = _monitored(
+            opened, manifest, chosen[subset], chosen[test or subset], f"{subjects[subset].corpus} {test or subset}"
+        )
+    written = rewritten(opened, descended(manifest, opened, bundle_name or out.resolve().name, bundle_version), out)
+    show(console(), *calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
+    return GOOD
+
+
+def compare_command(
+    candidate: BundleFolder,
+    reference: Annotated[Path, typer.Argument(help="The folder of the bundle that the first is to stand in for.")],
+    corpus: CorpusFolder,
+    limits: Annotated[Path | None, typer.Option(help="Limits (TOML); where one is broken the exit code is 1.")] = None,
+    layout: Layout = None,
+    subset: Annotated[str | None, typer.Option(help="The subset; what the field reports by default.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder for scores and outcome; give the same one to go on after an interruption.")
+    ] = None,
+    into: Annotated[Path | None, typer.Option(help="A new folder: the candidate's bundle, with the outcome in it.")] = None,
+    name: Name = None,
+    jobs: Jobs = None,
+    threads: Threads = 1,
+    precision: Precision = None,
+    reference_precision: Annotated[str | None, typer.Option(help="The reference's engine, where it has several.")] = None,
+    draws: Draws = None,
+    ray: OnRay = False,
+    json: Annotated[bool, typer.Option("--json", help="The outcome as JSON, instead of tables.")] = False,
+) -> int:
+    """Compare two bundles, or two engines of one, on a corpus: the gate for a quantized engine. Resumable.
+
+    Exit code: 0 the limits are kept or none are set, 1 at least one is broken, 2 the command could not run.
+    """
+    with needs_extra(EXTRA):
+        from ..calibrate import rewritten
+        from ..corpora import read_corpus
+        from ..evaluation import timed
+        from ..regression import Side, compare, load_limits
+        from ..scoring import Scorer
+        from .tables import regression_tables
+
+    if into:
+        require_new(into)
+    allowed = load_limits(limits) if limits else None
+    scorers = Scorer(candidate, precision, threads), Scorer(reference, reference_precision, threads)
+    trials = read_corpus(corpus, layout=layout, subset=subset)
+    subject = _subject(scorers[0], trials, corpus, name, subset)
+    folder = out or Path(f"{candidate.resolve().name}-against-{reference.resolve().name}-{subject.corpus}-{subject.subset}")
+    journals = (folder / "candidate.jsonl", folder / "reference.jsonl")
+    scores = [_scored(trials, *pair, jobs, ray) for pair in zip(scorers, journals, strict=True)]
+    sides = [Side.of(*pair) for pair in zip(scorers, scores, strict=True)]
+    found = compare(timed(trials, scores[0]), *sides, corpus=subject.corpus, subset=subject.subset, limits=allowed, draws=draws)
+    with replacing(folder / "regression.json") as file:
+        file.write(found.model_dump_json(indent=2) + "\n")
+    if into:
+        opened = Bundle(candidate)
+        rewritten(opened, opened.manifest.model_copy(update={"regression": found}), into)
+    if json:
+        print(found.model_dump_json())
+    else:
+        show(console(), *regression_tables(found), grid({"written to": str(folder)}))
+    return BAD if found.broken else GOOD
+
+
+def _monitored(opened: Bundle, manifest: Manifest, first: Sequence[Trial], second: Sequence[Trial], corpus: str) -> Manifest:
+    """The manifest with what streams of the calibrated bundle bring, whose settings are chosen on the first trials."""
+    from ..calibrate import rewritten
+    from ..monitoring import monitored
+
+    shown = console(stderr=True)
+    columns = (TextColumn("streams"), BarColumn(pulse_style="cyan"), MofNCompleteColumn())
+    with TemporaryDirectory() as folder, Progress(*columns, console=shown, transient=True) as progress:
+        made = rewritten(opened, manifest, Path(folder) / "calibrated")
+        task = progress.add_task("", total=None)
+        rows = monitored(made.path, first, second, corpus=corpus, advance=lambda count: progress.advance(task, count))
+    return manifest.model_copy(update={"monitoring": rows})
+
+
+def _telephone_lines(names: Sequence[str]) -> list[str]:
+    """The lines that are asked for, and are there; one that is named and is not there is an error."""
+    from ..telephone import LINES, available
+
+    if "all" in names:
+        return [name for name in LINES if available(name)]
+    if missing := [name for name in names if not available(name)]:
+        raise ConfigurationError(f"No codec for {', '.join(missing)} is here. Install an ffmpeg that has it, or leave it out.")
+    return list(names)
+
+
+def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:
+    from ..evaluation import Subject
+
+    manifest, identity = Bundle(scorer.bundle).manifest, scorer.identity()
+    subsets = {trial.subset or "all" for trial in trials}
+    return Subject(
+        bundle=f"{manifest.name} {manifest.version}",
+        manifest_sha256=identity.pop("manifest_sha256"),
+        engine=identity.pop("engine"),
+        corpus=name or corpus.resolve().name,
+        subset=subset or (subsets.pop() if len(subsets) == 1 else "all"),
+        environment=identity,
+    )
+
+
+def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | None, ray: bool) -> list[Scored]:
+    """The scores, with a bar on stderr where that is a terminal."""
+    from ..scoring import score_corpus
+
+    shown = console(stderr=True)
+    columns = (TextColumn(journal.stem), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
+        task = progress.add_task("", total=len(trials))
+        return score_corpus(
+            trials,
+            scorer,
+            journal=journal,
+            jobs=jobs or machine()["cores"],
+            pool="ray" if ray else "processes",
+            advance=lambda count: progress.advance(task, count),
+        )

@@ -1,0 +1,1 @@
+"""The builders' verbs of the command `vivavoce`."""

@@ -1,0 +1,1 @@
+"""Teaching a student: recipes, batches, losses."""

@@ -1,0 +1,1 @@
+"""The networks, in torch: front-ends, back-ends, and a countermeasure made of them."""

@@ -1,0 +1,1 @@
+"""An ONNX graph that is read and rewritten."""

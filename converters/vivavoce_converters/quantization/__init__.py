@@ -1,0 +1,1 @@
+"""A float32 ONNX model becomes an INT8 one."""

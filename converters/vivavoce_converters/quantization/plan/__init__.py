@@ -1,0 +1,1 @@
+"""What is decided before anything is rewritten: products, ranges, scales, rounded weights."""

@@ -1,0 +1,1 @@
+"""What is rewritten: a file for each, with its formula and its source."""

@@ -1,0 +1,253 @@
+"""Export: a countermeasure to one ONNX file that scores like it, checked in ONNX Runtime before it is put in place.
+
+The file's input is "samples", float32 (batch, samples) at 16 kHz in [-1, 1]; its output is "score", float32 (batch,). It is
+of opset 20 and IR version 10 at most, which ONNX Runtime 1.18 is the first to read. LayerNormalization and Gelu stay one
+node each, so that runtimes may fuse them and quantizers leave them alone.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import logging
+import tempfile
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx_ir
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from vivavoce.errors import VivavoceError
+
+from ..networks.countermeasure import Countermeasure
+from ..networks.stateful import CarriedCountermeasure, carry
+from ..networks.streaming import FRAME
+from ..onnx_graph.graph import session
+
+__all__ = ["ExportError", "ExportReport", "export_onnx"]
+
+OPSET, IR_VERSION = 20, 10
+TOLERANCE = 1e-4
+# A protobuf message ends at 2 GiB; a network whose weights come near it keeps them in a file beside the model.
+INLINE_BYTES = 1_900_000_000
+
+
+class ExportError(VivavoceError, RuntimeError):
+    """A network could not be exported, or its ONNX file does not score like it; nothing was written."""
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What an export was checked against: every length (samples) with every batch size.
+
+    `difference` is the largest |ONNX Runtime - torch| divided by max(1, |torch|), float32 on the CPU. `files` are the model
+    and, for networks over 1.9 GB, the weights beside it.
+    """
+
+    difference: float
+    lengths: tuple[int, ...]
+    batches: tuple[int, ...]
+    opset: int
+    ir_version: int
+    producer: str
+    files: tuple[Path, ...]
+
+
+def export_onnx(
+    model: Countermeasure,
+    path: Path,
+    *,
+    window: int,
+    dynamic: bool = True,
+    opset: int = OPSET,
+    lengths: Sequence[int] = (),
+) -> ExportReport:
+    """Writes the network in evaluation mode to `path`, and gives what was measured on it.
+
+    `window` is the length in samples that it will mostly see. A dynamic file takes any batch size and length, and is tried
+    on `lengths` besides (the default: half the window and a quarter more than it); a fixed one takes (1, window) only. The
+    caller's model is left as it was. A network on a streaming front-end gets inputs and outputs for the past besides, and takes
+    whole chunks. Raises ExportError, with the difference, where the file differs from torch by more
+    than 1e-4 of max(1, |score|); an existing file at `path` then stays.
+    """
+    model = _for_inference(model)
+    if carry(model):
+        model, lengths = CarriedCountermeasure(model, window), (window,)
+    else:
+        lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
+    batches = (1, 3) if dynamic else (1,)
+    program = _trace(model, window, dynamic, opset)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name + ".") as folder:
+        partial = Path(folder) / path.name
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
+        program.save(partial, external_data=weights > INLINE_BYTES)
+        onnx.checker.check_model(str(partial), full_check=True)
+        difference = _difference(model, partial, lengths, batches)
+        if not difference <= TOLERANCE:
+            raise ExportError(
+                f"The exported network differs from the original by {difference:.1e} of max(1, |score|), "
+                f"more than {TOLERANCE:.0e}; {path} was not written. Try another opset (18 to 21)."
+            )
+        # The weights first: a model file never stands without the weights it names.
+        written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
+        for file in written:
+            file.replace(path.parent / file.name)
+    files = tuple(path.parent / file.name for file in reversed(written))
+    producer = f"{program.model.producer_name} {program.model.producer_version}"
+    return ExportReport(difference, lengths, batches, opset, program.model.ir_version, producer, files)
+
+
+def _for_inference(model: Countermeasure) -> Countermeasure:
+    """A float32 copy on the CPU in evaluation mode, its weight-normalised convolutions folded into one weight each."""
+    model = copy.deepcopy(model).float().cpu().eval().requires_grad_(False)
+    for name, module in list(model.named_modules()):
+        if isinstance(module, nn.Conv1d) and parametrize.is_parametrized(module, "weight"):
+            model.set_submodule(name, _folded(module))
+    return model
+
+
+def _folded(conv: nn.Conv1d) -> nn.Conv1d:
+    """The same convolution, plain. Removing the parametrization instead would break every copy: they share their class."""
+    plain = nn.Conv1d(conv.in_channels, conv.out_channels, conv.kernel_size[0], groups=conv.groups)
+    plain.padding = conv.padding
+    plain.weight, plain.bias = nn.Parameter(conv.weight.detach(), requires_grad=False), conv.bias
+    return plain
+
+
+def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> torch.onnx.ONNXProgram:
+    pasts = model.fresh() if isinstance(model, CarriedCountermeasure) else {}
+    known = carry(model)
+    length = known.chunk * torch.export.Dim("chunks") if known else "samples"
+    whole = [value for name, value in pasts.items() if not _grows(name)]
+    # An axis of one would be taken for fixed.
+    caches = [value.expand(-1, -1, 4, -1) for name, value in pasts.items() if _grows(name)]
+    heard = {2: torch.export.Dim("heard", min=1, max=pasts["past_heard"].shape[1])} if pasts else {}
+    shapes = ({0: "batch", 1: length}, *(None for _ in whole), *((tuple(heard for _ in caches),) if caches else ()))
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                model,
+                (torch.zeros(2 if dynamic else 1, window), *whole, *caches),
+                dynamo=True,
+                opset_version=opset,
+                input_names=["samples", *pasts],
+                output_names=["score", *(name.replace("past", "present", 1) for name in pasts)],
+                dynamic_shapes=shapes if dynamic else None,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(f"torch could not export the network. The cause: {error}") from error
+    assert program is not None
+    _default(program, pasts)
+    program.model.ir_version = min(program.model.ir_version, IR_VERSION)
+    _name(program)
+    _strip(program)
+    return program
+
+
+def _grows(name: str) -> bool:
+    """Whether a past begins with one frame for all that was not heard."""
+    return name.startswith(("past_keys", "past_values"))
+
+
+def _default(program: torch.onnx.ONNXProgram, values: Mapping[str, Tensor]) -> None:
+    """Gives inputs a value for when they are not fed: an initializer of the same name."""
+    graph = program.model.graph
+    for value in graph.inputs:
+        if value.name and value.name in values:
+            value.const_value = onnx_ir.tensor(values[value.name].numpy(), name=value.name)
+            graph.initializers.add(value)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences torch's notes on its own internals (deprecated calls, torchvision's absence, constants left unfolded)."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+def _name(program: torch.onnx.ONNXProgram) -> None:
+    """Names each node after the module that it comes from, such as "front_end.encoder.layers.0.fc1/MatMul"."""
+    seen: Counter[str] = Counter()
+    for node in program.model.graph.all_nodes():
+        modules = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))[:-1]
+        name = f"{modules[-1] if modules else ''}/{node.op_type}"
+        seen[name] += 1
+        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+
+
+def _strip(program: torch.onnx.ONNXProgram) -> None:
+    """Removes the exporter's notes: they hold stack traces, with the paths of the machine that exported."""
+    graph = program.model.graph
+    for node in graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    for value in (*graph.inputs, *graph.initializers.values()):
+        value.metadata_props.clear()
+    graph.metadata_props.clear()
+    program.model.metadata_props.clear()
+
+
+def _difference(model: Countermeasure, path: Path, lengths: Sequence[int], batches: Sequence[int]) -> float:
+    """The largest |ONNX Runtime - torch| / max(1, |torch|); NaN where either gives NaN."""
+    made = session(str(path), threads=0)
+    largest = 0.0
+    for samples in _probes(lengths, batches):
+        try:
+            with torch.no_grad():
+                expected = model.logits(torch.from_numpy(samples))[:, -1].numpy()
+        except RuntimeError as error:
+            raise ExportError(
+                f"The network itself cannot score {samples.shape[1]} samples, so its file was not tried on them. "
+                f"Give lengths that it can. The cause: {error}"
+            ) from error
+        (scores,) = made.run(["score"], {"samples": samples})
+        largest = np.maximum(largest, _relative(scores, expected))
+    if isinstance(model, CarriedCountermeasure):
+        largest = np.maximum(largest, _continued(model, made, lengths[0]))
+    return float(largest)
+
+
+def _continued(model: CarriedCountermeasure, made: onnxruntime.InferenceSession, window: int) -> float:
+    """The difference of the window that ends one chunk later, in two runs and in one."""
+    (samples,) = _probes((window + model.streaming.config.chunk * FRAME,), (1,))
+    with torch.no_grad():
+        expected = model(torch.from_numpy(samples), *model.fresh().values())[0].numpy()
+    _, *presents = made.run(None, {"samples": samples[:, :window]})
+    pasts = dict(zip(model.fresh(), presents, strict=True))
+    return _relative(made.run(["score"], {"samples": samples[:, window:], **pasts})[0], expected)
+
+
+def _relative(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    return float(np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))))
+
+
+def _probes(lengths: Sequence[int], batches: Sequence[int]) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+    """Noise whose level differs from row to row and whose spectrum falls as that of speech does."""
+    random = np.random.default_rng(0)
+    for length in lengths:
+        for batch in batches:
+            noise = np.cumsum(random.standard_normal((batch, length)), axis=1)
+            noise -= noise.mean(axis=1, keepdims=True)
+            level = 10 ** random.uniform(-2, 0, (batch, 1))
+            yield (level * noise / np.abs(noise).max(axis=1, keepdims=True)).astype(np.float32)

@@ -1,0 +1,295 @@
+"""A float32 bundle becomes an INT8 one: quantized, calibrated anew, and let through only where it decides as before."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from vivavoce.bundle import Bundle, EngineFile, Manifest, Regression
+from vivavoce.bundle_writing import require_new, write_bundle
+from vivavoce.errors import ConfigurationError, VivavoceError
+from vivavoce_calibration.calibrate import calibrated
+from vivavoce_calibration.corpora import Trial
+from vivavoce_calibration.evaluation import Subject, timed
+from vivavoce_calibration.llr import llr, raw
+from vivavoce_calibration.regression import Limits, Side, compare
+from vivavoce_calibration.sampling import representative
+from vivavoce_calibration.scoring import Scored, Scorer, score_corpus
+
+from ..distillation.batches import windows
+from ..quantization.quantize import TARGETS, Quantizer, save
+from ..quantization.rewrites.float16_storage import halve
+from ..quantization.sensitivity import Mix, Sample, fastest
+from .engine_files import TOLERANCE, UNCALIBRATED, deviation, engine_file, loaded, self_test
+
+__all__ = ["LIMITS", "Gate", "GateError", "quantize_bundle", "round_weights"]
+
+LIMITS = Limits(pearson=0.998, flips=0.015)
+"""What an INT8 engine must keep unless told otherwise. 600 trials show that flips are below 1.5 % where 3 flip."""
+
+WINDOWS = 200
+"""How many windows, of one trial each, mixes are measured on."""
+MARGINS = 400
+"""How many more are scored in float32, to know how many scores lie how close to the threshold."""
+
+Advance = Callable[[str, int, int], object]
+"""Told the stage, what is done of it, and how much there is."""
+
+
+class GateError(VivavoceError, RuntimeError):
+    """An INT8 engine decides too differently from the float32 one that it comes from; nothing was written."""
+
+    def __init__(self, regression: Regression) -> None:
+        super().__init__(
+            f"The INT8 engine is too far from float32: {'; '.join(regression.broken)}. Give a budget, such as flips=0.5%, to "
+            f"leave in float what suffers most, or write it all the same with --force."
+        )
+        self.regression = regression
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The trials that an INT8 engine is calibrated on and compared with float32 on; never those that ranges come from."""
+
+    trials: Sequence[Trial]
+    corpus: str
+    subset: str
+    limits: Limits = LIMITS
+    force: bool = False
+
+
+def quantize_bundle(
+    bundle: Bundle,
+    out: Path,
+    trials: Sequence[Trial],
+    target: str,
+    *,
+    count: int = 256,
+    keep_float: bool = False,
+    gate: Gate | None = None,
+    budget: float | None = None,
+    advance: Advance = lambda stage, done, total: None,
+) -> Bundle:
+    """The bundle `out` (a new directory) with an INT8 engine for `target`, from `bundle`'s float32 engine.
+
+    Activation ranges come from one window of each of `count` trials that stand for the corpus. With a gate the new bundle gets
+    its calibration from the gate's trials and the comparison with float32 on them; `budget`, the share of decisions that may
+    flip there, leaves in float what suffers most. Without one it is not calibrated. What was measured on the
+    float32 engine is not taken over.
+
+    Raises ConfigurationError where the bundle has no float32 ONNX engine or a budget comes without a gate, and GateError where
+    the gate's limits are broken and it is not forced; then nothing is written.
+    """
+    require_new(out)
+    if budget is not None and gate is None:
+        raise ConfigurationError("A budget needs trials to be measured on. Give a gate's corpus.")
+    source = _float_engine(bundle)
+    contents = {name: bundle.read(name, digest) for name, digest in source.files().items()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        for name, content in contents.items():
+            (Path(folder) / name).write_bytes(content)
+        model, made = Path(folder) / source.file, Path(folder) / "int8"
+        made.mkdir()
+        length = bundle.manifest.audio.window
+        quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
+        mix = _mix(quantizer, model, gate, length, budget, advance) if gate and budget is not None else None
+        network = quantizer.build(mix.groups if mix else None, mix.fine if mix else (), compact=True)
+        if not TARGETS[target].convolutions:
+            halve(network)
+        save(network, made / f"int8.{target}.onnx", beside=quantizer.beside)
+        files = {file.name: file.read_bytes() for file in made.iterdir()}
+    engine = engine_file(f"int8.{target}.onnx", files, precision="int8", target=target, carry=source.carry)
+    notes = _notes(quantizer, mix, target, min(count, len(trials)), files, contents)
+    notes["size_ratio"] *= bundle.manifest.model.provenance.get("rounding", {}).get("size_ratio", 1.0)
+    kept = contents if keep_float else {}
+    return _packed(bundle, out, engine, files, kept, {"quantization": notes}, gate, advance)
+
+
+def round_weights(
+    bundle: Bundle,
+    out: Path,
+    trials: Sequence[Trial],
+    target: str,
+    *,
+    count: int = 256,
+    advance: Advance = lambda stage, done, total: None,
+) -> Bundle:
+    """The bundle `out` (a new directory) with a float32 engine whose large weights are in 8 bits, as `target` wants them.
+
+    Scales are migrated already, so an INT8 engine made of it loses by the activations alone, and what is fitted, calibrated or
+    tested in between has seen the weights that will run. Raises ConfigurationError for an unknown target and one that quantizes
+    convolutions as such, and where the bundle has no float32 ONNX engine or its weights are in other files.
+    """
+    require_new(out)
+    source = _float_engine(bundle)
+    if source.data or (target in TARGETS and TARGETS[target].convolutions):
+        raise ConfigurationError("Weights are rounded beforehand in one ONNX file, and not for TensorRT. Quantize it at once.")
+    content = {source.file: bundle.read(source.file, source.sha256)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        model = Path(folder) / source.file
+        model.write_bytes(content[source.file])
+        length = bundle.manifest.audio.window
+        quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
+        files = {source.file: quantizer.build_rounded().SerializeToString()}
+    engine = engine_file(source.file, files, precision="float32", target=source.target, carry=source.carry)
+    notes = {"rounding": _notes(quantizer, None, target, min(count, len(trials)), files, content)}
+    return _packed(bundle, out, engine, files, {}, notes, None, advance)
+
+
+def _float_engine(bundle: Bundle) -> EngineFile:
+    found = [one for one in bundle.manifest.engines if (one.kind, one.precision) == ("onnx", "float32")]
+    if not found:
+        raise ConfigurationError(
+            f'The bundle "{bundle.manifest.name}" has no float32 ONNX engine. Convert its checkpoint again.'
+        )
+    return found[0]
+
+
+def _first_windows(trials: Sequence[Trial], length: int, advance: Advance) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+    found = []
+    for batch in windows(trials, length, 1):
+        found.append(batch.numpy())
+        advance("ranges", len(found), len(trials))
+    return found
+
+
+def _mix(quantizer: Quantizer, model: Path, gate: Gate, length: int, budget: float, advance: Advance) -> Mix:
+    """The fastest mix within the budget on a window each of trials that stand for the gate's."""
+    heard = representative(gate.trials, WINDOWS)
+    known = set(heard)
+    others = [trial for trial in gate.trials if trial not in known]
+    chosen = [*heard, *representative(others, MARGINS)] if others else heard
+    audio = np.concatenate([batch.numpy() for batch in windows(chosen, length, 1)])
+    sample = Sample(onnx.load(model), audio, np.array([trial.key == "bonafide" for trial in chosen]), len(heard))
+    costs, fine = quantizer.groups, quantizer.target.fine
+    total = len(costs) * (1 + fine)
+    done = iter(range(1, total + 1))
+    return fastest(quantizer.build, costs, sample, budget, lambda count: advance("sensitivity", next(done), total), fine=fine)
+
+
+def _notes(
+    quantizer: Quantizer,
+    mix: Mix | None,
+    target: str,
+    calibration: int,
+    files: Mapping[str, bytes],
+    contents: Mapping[str, bytes],
+) -> dict[str, Any]:
+    """What was done, for the manifest: enough to make it again, and to see why."""
+    groups = quantizer.groups
+    chosen = groups if mix is None else mix.groups
+    notes: dict[str, Any] = {
+        "target": target,
+        "ranges_from_trials": calibration,
+        "classes": {source: asdict(choice) for source, choice in quantizer.choices.items()},
+        "float_groups": [group for group in groups if group not in chosen],
+        "int8_share_of_products": sum(groups[group] for group in chosen) / max(sum(groups.values()), 1),
+        "size_ratio": sum(map(len, files.values())) / sum(map(len, contents.values())),
+    }
+    if mix is not None:
+        notes["two_byte_groups"] = list(mix.fine)
+        notes["effect"] = asdict(mix.effect)
+        notes["sensitivity"] = {group: asdict(effect) for group, effect in mix.alone.items()}
+        notes["sensitivity_two_bytes"] = {group: asdict(effect) for group, effect in mix.alone_fine.items()}
+    return notes
+
+
+def _packed(
+    bundle: Bundle,
+    out: Path,
+    engine: EngineFile,
+    files: Mapping[str, bytes],
+    kept: Mapping[str, bytes],
+    notes: dict[str, Any],
+    gate: Gate | None,
+    advance: Advance,
+) -> Bundle:
+    """Writes the bundle, through the gate where there is one."""
+    parent = bundle.manifest
+    made = loaded(engine, files)
+    tolerance = TOLERANCE[engine.precision]
+    test, flac = self_test(made, parent.audio, tolerance=tolerance)
+    source = _float_engine(bundle)
+    apart = deviation(loaded(source, kept), parent.audio, test.scores) if kept else 0.0
+    provenance = {**parent.model.provenance, **notes}
+    manifest = parent.model_copy(
+        update={
+            "model": parent.model.model_copy(update={"provenance": provenance}),
+            "engines": (engine, source) if kept else (engine,),
+            "self_test": test.model_copy(update={"tolerance": max(tolerance, 2 * apart)}),
+            "calibration": None,
+            "operating_points": (UNCALIBRATED,),
+            "default_operating_point": UNCALIBRATED.name,
+            "evaluations": (),
+            "regression": None,
+        }
+    )
+    documents = {name: bundle.read(name, digest) for name, digest in parent.documents.items()}
+    everything = {**files, **kept, **documents, test.file: flac}
+    if gate is not None:
+        with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+            candidate = write_bundle(Path(folder) / "int8", manifest, everything)
+            manifest = _gated(candidate, bundle, gate, advance)
+    return write_bundle(out, manifest, everything)
+
+
+def _gated(candidate: Bundle, reference: Bundle, gate: Gate, advance: Advance) -> Manifest:
+    """The candidate's manifest with its calibration and how it compares. Raises GateError where it may not pass."""
+    scorers = Scorer(candidate.path, "int8"), Scorer(reference.path, "float32")
+    names = "INT8 scores", "float32 scores"
+    found, known = (_scored(gate, scorer, name, advance) for scorer, name in zip(scorers, names, strict=True))
+    before = reference.manifest
+    if before.calibration is None:
+        before = calibrated(before, gate.trials, known, _subject(scorers[1], gate))
+    manifest = calibrated(
+        candidate.manifest, gate.trials, found, _subject(scorers[0], gate), default=before.default_operating_point
+    )
+    sides = (
+        _side(scorers[0], candidate.manifest, manifest, found),
+        _side(scorers[1], reference.manifest, before, known),
+    )
+    trials = timed(gate.trials, found)
+    regression = compare(trials, *sides, corpus=gate.corpus, subset=gate.subset, limits=gate.limits)
+    if regression.broken and not gate.force:
+        raise GateError(regression)
+    return manifest.model_copy(update={"regression": regression})
+
+
+def _scored(gate: Gate, scorer: Scorer, name: str, advance: Advance) -> list[Scored]:
+    done = 0
+
+    def count(more: int) -> None:
+        nonlocal done
+        done += more
+        advance(name, done, len(gate.trials))
+
+    return score_corpus(gate.trials, scorer, advance=count)
+
+
+def _subject(scorer: Scorer, gate: Gate) -> Subject:
+    identity = scorer.identity()
+    manifest = scorer.detector().bundle.manifest
+    return Subject(
+        bundle=f"{manifest.name} {manifest.version}",
+        manifest_sha256=identity.pop("manifest_sha256"),
+        engine=identity.pop("engine"),
+        corpus=gate.corpus,
+        subset=gate.subset,
+        environment=identity,
+    )
+
+
+def _side(scorer: Scorer, scored_with: Manifest, manifest: Manifest, scores: Sequence[Scored]) -> Side:
+    """A side of the comparison under a calibration that came after the scores."""
+    file = scorer.detector().engine.file
+    values = llr(manifest.calibration, raw(scored_with.calibration, np.array([one.score for one in scores])))
+    point = next(one for one in manifest.operating_points if one.name == manifest.default_operating_point)
+    return Side(f"{manifest.name} {manifest.version} {file.file}", file.sha256, values, manifest.calibration, point.threshold)

@@ -1,0 +1,148 @@
+"""The profile: where an ONNX engine's time goes, by operator and by part, and how near it comes to the processor's best.
+
+The yardstick is a plain INT8 matrix product of 200 x 1024 by 1024 x 4096, a transformer's widest for 4 s of audio, in turns
+with the engine: `gemm.onnx`, one MatMulInteger of unsigned by signed bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterable
+from importlib.resources import files
+from pathlib import Path
+from time import perf_counter
+from typing import Any, cast
+
+import numpy as np
+
+from ..bundle import Bundle
+from ..engines.engine import OnnxEngine, load_engine
+from ..engines.self_test import self_test_audio
+from ..errors import ConfigurationError, needs_extra
+
+__all__ = ["profile"]
+
+ROWS, INPUTS, OUTPUTS = 200, 1024, 4096
+PRODUCTS = ("Gemm", "MatMul", "Conv")
+"""Operators with multiply-accumulates, or what their fused and quantized forms have in their names."""
+
+
+def profile(bundle: Bundle, *, precision: str | None = None, threads: int = 1, repeats: int = 10) -> dict[str, Any]:
+    """One window's time in the bundle's ONNX engine, node by node, as a JSON-ready dictionary; durations are in seconds.
+
+    Each node counts with its median over the repeats. Parts are told apart by the names that `vivavoce convert` gives to
+    nodes: one without belongs to the part of the node that ran before it. Raises ConfigurationError where the bundle has no
+    such engine.
+    """
+    with needs_extra("cpu"):
+        import onnxruntime
+    found = [one for one in bundle.manifest.engines if one.kind == "onnx" and precision in (None, one.precision)]
+    if not found:
+        raise ConfigurationError("The bundle has no such ONNX engine. Only ONNX engines can be profiled.")
+    window = np.resize(self_test_audio(bundle), (1, bundle.manifest.audio.window)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
+        engine = cast(OnnxEngine, load_engine(bundle, found[0], session_options=options))
+        seconds = _interleaved(engine, window, threads, repeats)
+        events = json.loads(Path(engine._session.end_profiling()).read_text(encoding="utf-8"))
+    nodes = _nodes(events, repeats)
+    total = sum(node["seconds"] for node in nodes)
+    operations = sum(node["multiply_accumulates"] for node in nodes)
+    best = ROWS * INPUTS * OUTPUTS / float(np.median(seconds))
+    return {
+        "engine": found[0].file,
+        "threads": threads,
+        "repeats": repeats,
+        "seconds": total,
+        "multiply_accumulates": operations,
+        "operators": _shares(nodes, "operator"),
+        "parts": _shares(nodes, "part"),
+        "rate": operations / total,
+        "int8_gemm_rate": best,
+        "share_of_int8_gemm": operations / total / best,
+    }
+
+
+def _interleaved(engine: OnnxEngine, window: Any, threads: int, repeats: int) -> list[float]:
+    """Scores the window and multiplies in turns, so that both meet the same machine; the seconds of the products."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    content = (files("vivavoce") / "bench" / "gemm.onnx").read_bytes()
+    gemm = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    samples = np.ones((ROWS, INPUTS), np.uint8)
+    gemm.run(None, {"samples": samples})
+    seconds = []
+    for _ in range(repeats + 1):  # The first of the engine is not counted.
+        engine.score(window)
+        start = perf_counter()
+        gemm.run(None, {"samples": samples})
+        seconds.append(perf_counter() - start)
+    return seconds
+
+
+def _nodes(events: Iterable[dict[str, Any]], repeats: int) -> list[dict[str, Any]]:
+    """Each node's operator, part, median seconds and multiply-accumulates, in the order in which they run."""
+    found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
+            found[event["name"].removesuffix("_kernel_time")].append(event)
+    nodes: list[dict[str, Any]] = []
+    for name, runs in found.items():
+        counted = runs[-repeats:]
+        nodes.append(
+            {
+                "operator": counted[0]["args"]["op_name"],
+                "part": _part(name) or (nodes[-1]["part"] if nodes else "stem"),
+                "seconds": float(np.median([run["dur"] for run in counted])) * 1e-6,
+                "multiply_accumulates": _multiply_accumulates(counted[0]["args"]),
+            }
+        )
+    return nodes
+
+
+def _part(name: str) -> str | None:
+    """The part of the network that a node's module belongs to; None where the name has no module."""
+    if re.search(r"\b(back_end|merge)\b", name):
+        return "back-end"
+    if re.search(r"\bfront_end\b.*\blayers\.\d", name):
+        return "encoder"
+    return "stem" if re.search(r"\bfront_end\.", name) else None
+
+
+def _multiply_accumulates(event: dict[str, Any]) -> int:
+    """From the shapes that ONNX Runtime notes: outputs times the inputs that each one sums."""
+    if not any(word in event["op_name"] for word in PRODUCTS):
+        return 0
+    first, *others = (shape for entry in event["input_type_shape"] for shape in entry.values())
+    (output,) = event["output_type_shape"][0].values()
+    if "Conv" in event["op_name"]:
+        weights = max(others, key=lambda shape: (len(shape), math.prod(shape)))
+        return int(math.prod(output) * math.prod(weights[1:]))
+    return int(math.prod(output) * first[-1])
+
+
+def _shares(nodes: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
+    """Seconds, their share, the number of nodes and the multiply-accumulates by operator or part, the longest first."""
+    total = sum(node["seconds"] for node in nodes)
+    groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+    for node in nodes:
+        groups[node[key]].append(node)
+    shares = [
+        {
+            "name": name,
+            "nodes": len(group),
+            "seconds": sum(node["seconds"] for node in group),
+            "share": sum(node["seconds"] for node in group) / total,
+            "multiply_accumulates": sum(node["multiply_accumulates"] for node in group),
+        }
+        for name, group in groups.items()
+    ]
+    return sorted(shares, key=lambda share: -share["seconds"])

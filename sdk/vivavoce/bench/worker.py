@@ -1,0 +1,75 @@
+"""What takes part in `bench --against`: one network in one runtime, alone in a process of its own, timed on command."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..audio import Samples
+from ..bundle import Bundle, EngineFile
+from ..engines.engine import load_engine
+from ..errors import VivavoceError
+from .cold_start import peak_bytes
+from .operators import profile
+
+__all__ = ["EngineEntrant", "Entrant", "serve"]
+
+
+class Entrant(Protocol):
+    """One network in one runtime, loaded."""
+
+    provider: str
+    """What runs it."""
+
+    def score(self, windows: NDArray[np.float32]) -> Samples:
+        """Raw scores (batch,), higher = more bona fide, from samples (batch, window)."""
+        ...
+
+    def stem_share(self, windows: NDArray[np.float32]) -> float:
+        """The share of the time of `score` that is neither encoder layers' nor back-end's: convolutions and positions."""
+        ...
+
+
+class EngineEntrant:
+    """An engine of a bundle, its file checked against the manifest."""
+
+    def __init__(self, bundle: Path, file: EngineFile, threads: int) -> None:
+        self._bundle, self._file, self._threads = Bundle(bundle), file, threads
+        self._engine = load_engine(self._bundle, file, threads=threads)
+        self.provider = self._engine.provider
+        self.score = self._engine.score
+
+    def stem_share(self, windows: NDArray[np.float32]) -> float:
+        """As ONNX Runtime's own profile tells it, in a second session: profiling costs time."""
+        parts = profile(self._bundle, precision=self._file.precision, threads=self._threads, repeats=2)["parts"]
+        return float(sum(part["share"] for part in parts if part["name"] == "stem"))
+
+
+def serve(pipe: Connection, enter: Callable[[], Entrant], clip: Path) -> None:
+    """Loads an entrant and scores the windows of `clip` (n, window) each time that `pipe` says True, until it says False.
+
+    Sends how it was loaded with the windows' scores, then the seconds of each pass, by the clock and on a core, in the end the
+    peak of resident memory and the stem's share; or the one sentence of an error.
+    """
+    try:
+        start = perf_counter()
+        entrant = enter()
+        loaded = perf_counter() - start
+        windows = np.load(clip, allow_pickle=False)[:, None]
+        scores = [float(entrant.score(window)[0]) for window in windows]
+        pipe.send({"provider": entrant.provider, "load": loaded, "scores": scores})
+        while pipe.recv():
+            start, busy = perf_counter(), process_time()
+            for window in windows:
+                entrant.score(window)
+            pipe.send((perf_counter() - start, process_time() - busy))
+        peak = peak_bytes()
+        pipe.send({"peak_bytes": peak, "stem_share": entrant.stem_share(windows[0])})
+    except VivavoceError as error:
+        pipe.send(str(error))

@@ -1,0 +1,1 @@
+"""What every verb says on a terminal, of this package and of the builders'."""

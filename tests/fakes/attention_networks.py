@@ -1,0 +1,58 @@
+"""Networks of each kind with attention, as files, and where their attentions' outputs are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from tiny_networks import countermeasure, nes2net
+from transformers import WhisperConfig
+
+from vivavoce_converters.networks.countermeasure import Countermeasure
+from vivavoce_converters.networks.discriminant import Discriminant
+from vivavoce_converters.networks.front_ends import WhisperFrontEnd
+from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
+from vivavoce_converters.onnx_graph.graph import Graph
+from vivavoce_converters.quantization.plan.products import products
+from vivavoce_converters.steps.export import export_onnx
+
+WINDOW = 32_000
+WHISPER: dict[str, Any] = {
+    "d_model": 32,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "num_mel_bins": 80,
+    "max_source_positions": 200,
+}
+
+
+def streaming() -> Countermeasure:
+    encoder = StreamingFrontEnd(StreamingConfig(width=32, layers=2, heads=2, ffn=48))
+    discriminant = Discriminant(3, 32, 2)
+    torch.nn.init.normal_(discriminant.linear.weight)
+    return Countermeasure(encoder, None, discriminant=discriminant)
+
+
+NETWORKS: dict[str, Callable[[], Countermeasure]] = {
+    "wav2vec 2.0": countermeasure,
+    "whisper": lambda: Countermeasure(WhisperFrontEnd(WhisperConfig(**WHISPER)), nes2net(width=32, nest=(2, 2))),
+    "streaming": streaming,
+}
+
+
+def exported(name: str, folder: Path) -> Path:
+    """A file with one of the networks."""
+    torch.manual_seed(0)
+    path = folder / "float32.onnx"
+    export_onnx(NETWORKS[name]().eval(), path, window=WINDOW)
+    return path
+
+
+def attended(graph: Graph) -> list[str]:
+    """What the output projections of attention read."""
+    return [
+        one.reads for one in products(graph, convolutions=False) if one.node.name.split("/")[0].endswith(("out", "out_proj"))
+    ]
