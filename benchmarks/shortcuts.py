@@ -2,7 +2,7 @@
 
 python benchmarks/shortcuts.py                  the embedded bundle on the recordings of examples/audio
 python benchmarks/shortcuts.py CORPUS           the same on clips of a corpus's dev subset; --each sets how many of a class
-python benchmarks/shortcuts.py CORPUS --write   also rewrite docs/error-rates.md and the bounds of tests/benchmarks/test_shortcuts.py
+python benchmarks/shortcuts.py CORPUS --write   into docs/error-rates.md, the bounds of tests/benchmarks/test_shortcuts.py too
 
 A shift is the log-likelihood ratio after a change minus that before it. A flip is another verdict at the bundle's default
 operating point, "undecided" included. Clips that are undecided before the change are left out.

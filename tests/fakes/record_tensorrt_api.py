@@ -1,7 +1,7 @@
 """Prints what NVIDIA's Python bindings declare of the calls in nvidia.py, as an entry of tensorrt_api.json.
 
-Give a module: python tests/fakes/record_tensorrt_api.py tensorrt, or cuda.bindings.runtime. The bindings hold their signatures in
-docstrings; those of TensorRT need libnvinfer, libnvonnxparser and libnvinfer_plugin to be found, and none needs a GPU.
+Give a module: python tests/fakes/record_tensorrt_api.py tensorrt, or cuda.bindings.runtime. The bindings hold their signatures
+in docstrings; those of TensorRT need libnvinfer, libnvonnxparser and libnvinfer_plugin to be found, and none needs a GPU.
 """
 
 from __future__ import annotations

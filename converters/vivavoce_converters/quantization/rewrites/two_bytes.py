@@ -3,8 +3,8 @@
 x W = a W + b (-W), where a is x in 8 bits and b what rounding added to it, at most half a step of a, in 8 bits of its own
 scale. Both are INT8 products with the same weights, so x counts with 16 bits at twice the cost of one product, where float32
 takes four times as long on processors with INT8 dot products. The weights stand in the file once, their opposites are computed
-as a model is loaded: where products must be exact (`vivavoce.engines.saturation`), ONNX Runtime opens no model of which two products read
-one constant (1.32: "Attempt to replace the existing tensor").
+as a model is loaded: where products must be exact (`vivavoce.engines.saturation`), ONNX Runtime opens no model of which two
+products read one constant (1.32: "Attempt to replace the existing tensor").
 """
 
 from __future__ import annotations
