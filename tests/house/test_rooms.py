@@ -78,6 +78,8 @@ def room(module: str) -> str:
             return "ground"
         return "entrance" if parts[0] in ("cli", "__main__") else parts[0]
     inside = parts if modules()[module].name == "__init__.py" else parts[:-1]
+    if inside == ["challenges"]:  # A part of calibration, in a folder of its own.
+        return "calibration"
     if package == "vivavoce_calibration" or inside == ["commands"]:
         return ".".join([package.removeprefix("vivavoce_"), *inside])
     return ".".join(inside)
