@@ -17,7 +17,7 @@ READERS ?= runs/readers
 # How many decisions may flip by the scan's estimate; the gate then measures.
 BUDGET ?= flips=0.55%
 
-.PHONY: run test lint model card figures docs clean
+.PHONY: run test lint model card figures schema docs clean
 
 run: $(RUN)/.done
 	$(RUN)/bin/vivavoce scan --exit-zero examples/audio
@@ -51,6 +51,10 @@ card: $(DEV)/.done
 # The figures of the README, measured on this machine.
 figures: $(DEV)/.done
 	$(DEV)/bin/python benchmarks/figures.py
+
+# What other programs validate a manifest against.
+schema: $(DEV)/.done
+	$(DEV)/bin/python -c "from vivavoce.bundle import schema; print(schema(), end='')" > docs/bundle.schema.json
 
 # The pages of docs/ as a site, in site/; a dead link is an error. The configuration is one that MkDocs reads too.
 docs: $(DEV)/.done

@@ -9,17 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from .errors import BundleError, ConfigurationError
 
 __all__ = [
     "FORMAT",
     "MANIFEST",
+    "TARGETS",
     "AudioContract",
     "Bundle",
     "Calibration",
@@ -39,11 +41,15 @@ __all__ = [
     "bundle_path",
     "default_bundle",
     "open_bundle",
+    "schema",
     "sha256",
 ]
 
 FORMAT = "vivavoce-bundle/1"
 MANIFEST = "manifest.json"
+TARGETS = ("any", "x86-vnni", "x86-avx2", "arm64", "tensorrt")
+"""What an ONNX engine may be made for; a TensorRT engine is made for a GPU's compute capability, such as "sm8.7"."""
+GPU = r"^sm\d+\.\d+$"
 DEFAULT = "default"
 """The embedded bundle's name."""
 
@@ -105,13 +111,31 @@ class Carry(_Strict):
         return self
 
 
+def _engine_rules() -> list[JsonValue]:
+    """What `EngineFile` checks of one field by another, in JSON Schema's words."""
+
+    def where(conditions: dict[str, str], field: str, then: JsonValue, otherwise: JsonValue = True) -> JsonValue:
+        properties: dict[str, JsonValue] = {name: {"const": value} for name, value in conditions.items()}
+        met: dict[str, JsonValue] = {"properties": {field: then}, "required": [field]}
+        return {"if": {"properties": properties}, "then": met, "else": {"properties": {field: otherwise}}}
+
+    return [
+        where({"kind": "onnx"}, "target", {"enum": list(TARGETS)}, {"pattern": GPU}),
+        where({"kind": "onnx", "precision": "int8"}, "weight_bits", {"enum": [7, 8]}, {"type": "null"}),
+    ]
+
+
 class EngineFile(_Strict):
     """One executable form of the network: float32 samples (batch, window) in, float32 scores (batch,) out."""
+
+    model_config = ConfigDict(json_schema_extra={"allOf": _engine_rules()})
 
     kind: Literal["onnx", "tensorrt"]
     precision: Literal["float32", "float16", "int8"]
     target: str
-    """What it was made for, such as "x86-vnni" or "any"."""
+    """What it was made for: one of `TARGETS`, or "sm8.7" for a TensorRT engine and a GPU of compute capability 8.7."""
+    weight_bits: Literal[7, 8] | None = None
+    """Of an ONNX engine in INT8. Pairs of products with 8 bits saturate on x86 without VNNI unless a session avoids it."""
     file: FileName
     sha256: Sha256
     data: dict[FileName, Sha256] = {}
@@ -122,6 +146,20 @@ class EngineFile(_Strict):
     """None: it scores whole windows only."""
     requires: dict[str, str] = {}
     """What a machine must have for it to load, such as {"tensorrt": "10.13", "compute_capability": "8.7"}."""
+
+    @model_validator(mode="after")
+    def _made_for_a_known_target(self) -> EngineFile:
+        if self.kind == "onnx" and self.target not in TARGETS:
+            raise ValueError(f'an ONNX engine is not made for "{self.target}"; choose one of: {", ".join(TARGETS)}')
+        if self.kind == "tensorrt" and not re.match(GPU, self.target):
+            raise ValueError(f'a TensorRT engine is not made for "{self.target}"; give a compute capability, such as sm8.7')
+        return self
+
+    @model_validator(mode="after")
+    def _bits_of_int8(self) -> EngineFile:
+        if (self.weight_bits is not None) != ((self.kind, self.precision) == ("onnx", "int8")):
+            raise ValueError("weight_bits is 7 or 8 for an ONNX engine in int8, and left out for any other")
+        return self
 
     def files(self) -> dict[str, str]:
         """Everything that it is made of, with the sha256 of each."""
@@ -309,6 +347,12 @@ class Manifest(_Strict):
             if engine.carry and self.audio.window % engine.carry.chunk:
                 raise ValueError(f"the window, {self.audio.window}, is not a multiple of a chunk, {engine.carry.chunk}")
         return self
+
+
+def schema() -> str:
+    """The manifest's form as a JSON Schema (2020-12), for other programs; docs/bundle.schema.json holds it."""
+    known = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Manifest.model_json_schema()}
+    return json.dumps(known, indent=2) + "\n"
 
 
 class Bundle:

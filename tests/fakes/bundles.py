@@ -89,6 +89,7 @@ def _manifest(path: Path, precisions: Sequence[str]) -> dict[str, Any]:
         "audio": {"window": WINDOW, "hop": WINDOW // 2},
         "engines": [
             {"kind": "onnx", "precision": p, "target": "any", "file": f"{p}.onnx", "sha256": digest(f"{p}.onnx")}
+            | ({"weight_bits": 8} if p == "int8" else {})
             for p in precisions
         ],
         "calibration": {"scale": 2.0, "offset": 0.0, "corpus": "made up", "bonafide": 100, "spoof": 200},

@@ -54,7 +54,8 @@ def with_int8(path: Path, content: bytes | None = None, *, tolerance: float = 0.
     content = content or make_network()
     (path / "int8.tensorrt.onnx").write_bytes(content)
     manifest = json.loads((path / "manifest.json").read_text())
-    file = {"kind": "onnx", "precision": "int8", "target": "tensorrt", "file": "int8.tensorrt.onnx", "sha256": sha256(content)}
+    file = {"kind": "onnx", "precision": "int8", "target": "tensorrt", "weight_bits": 8}
+    file |= {"file": "int8.tensorrt.onnx", "sha256": sha256(content)}
     manifest["engines"].append(file)
     manifest["self_test"]["tolerance"] = tolerance
     (path / "manifest.json").write_text(json.dumps(manifest))

@@ -13,7 +13,7 @@ import pytest
 from bundles import GAIN, WINDOW, make_bundle, raw_score
 
 from vivavoce import BundleError, ConfigurationError, Detector
-from vivavoce.bundle import AudioContract, Bundle, sha256
+from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, schema, sha256
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -159,3 +159,29 @@ def test_operating_points_are_found_by_name(folder: Path) -> None:
 
 def test_audio_contract_that_says_nothing_about_verdicts_waits_for_two_seconds_of_speech() -> None:
     assert AudioContract(window=64_000, hop=32_000).first_verdict == 2.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"target": "z80"}, r'not made for "z80"; choose one of: any, x86-vnni, x86-avx2, arm64, tensorrt'),
+        ({"target": "sm8.7"}, r'an ONNX engine is not made for "sm8\.7"'),
+        ({"kind": "tensorrt", "target": "tensorrt"}, r"give a compute capability, such as sm8\.7"),
+        ({"precision": "int8"}, r"weight_bits is 7 or 8 for an ONNX engine in int8"),
+        ({"weight_bits": 8}, r"left out for any other"),
+    ],
+)
+def test_what_a_file_was_made_for_is_not_free_text(folder: Path, fields: dict[str, Any], problem: str) -> None:
+    change_manifest(folder, lambda manifest: manifest["engines"][0].update(fields))
+    with pytest.raises(BundleError, match=problem):
+        Bundle(folder)
+
+
+def test_engines_of_every_target_are_valid() -> None:
+    entry = {"kind": "onnx", "precision": "int8", "weight_bits": 7, "file": "one.onnx", "sha256": "0" * 64}
+    assert [EngineFile.model_validate({**entry, "target": target}).target for target in TARGETS] == [*TARGETS]
+
+
+def test_the_published_schema_is_that_of_the_models() -> None:
+    published = Path(__file__).parents[2] / "docs" / "bundle.schema.json"
+    assert published.read_text("utf-8") == schema(), "run `make schema`"

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from vivavoce.bundle import TARGETS
 from vivavoce.errors import needs_extra
 from vivavoce.terminal.console import BAD, GOOD, console, show, tell_error
 
@@ -78,7 +79,7 @@ def convert_command(
 
 def quantize_command(
     bundle: Annotated[Path, typer.Argument(help="A bundle with a float32 ONNX engine.")],
-    target: Annotated[str, typer.Option(help="x86-vnni, x86-avx2, arm64 or tensorrt.")],
+    target: Annotated[str, typer.Option(help=f"One of: {', '.join(TARGETS[1:])}.")],
     calibration: Annotated[Path, typer.Option(help="The corpus that activation ranges are taken from; never evaluation data.")],
     out: Annotated[Path, typer.Option(help="The bundle to make: a new directory.")],
     subset: Annotated[str | None, typer.Option(help="The corpus' subset: train, or all of two folders.")] = None,

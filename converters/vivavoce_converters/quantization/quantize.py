@@ -7,7 +7,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -46,16 +46,20 @@ HEADROOM = 4
 class Target:
     """What a processor's INT8 units want. Weights are always signed, symmetric, one scale per output channel.
 
-    `limit` is the largest weight. `fine` tells that two INT8 products take less time than one of float32. `convolutions`
-    leaves convolutions as such, for a runtime that fuses them; otherwise large ones become matrix products and small ones
-    stay float.
+    `fine` tells that two INT8 products take less time than one of float32. `tensorrt` tells who runs it: there convolutions
+    stay as such and its rules are checked; elsewhere large ones become matrix products and small ones stay float.
     """
 
     signed: bool
     symmetric: bool = False
-    limit: int = 127
+    weight_bits: Literal[7, 8] = 8
     fine: bool = False
-    convolutions: bool = False
+    tensorrt: bool = False
+
+    @property
+    def limit(self) -> int:
+        """The largest weight."""
+        return int(2 ** (self.weight_bits - 1)) - 1
 
     @property
     def rules(self) -> dict[str, bool]:
@@ -66,10 +70,10 @@ class Target:
 TARGETS = {
     "x86-vnni": Target(signed=False, fine=True),
     # Without VNNI two products are added in 16 bits and saturate; 7-bit weights leave the room.
-    "x86-avx2": Target(signed=False, limit=63),
+    "x86-avx2": Target(signed=False, weight_bits=7),
     "arm64": Target(signed=True, fine=True),
     # TensorRT asserts that every zero point is 0.
-    "tensorrt": Target(signed=True, symmetric=True, convolutions=True),
+    "tensorrt": Target(signed=True, symmetric=True, tensorrt=True),
 }
 
 
@@ -98,12 +102,12 @@ class Quantizer:
         self.beside = _beside(source)
         graph = Graph(onnx.load(source))
         bytes_of = _unpacked(graph, self.target.limit)
-        if not self.target.convolutions:
+        if not self.target.tensorrt:
             unfold(graph)
             fold_norms(graph)
             transform_long_kernels(graph)
             graph = Graph(graph.finish())
-        self.products = products(graph, convolutions=self.target.convolutions)
+        self.products = products(graph, convolutions=self.target.tensorrt)
         self._given = self._those_of(bytes_of)
         self._activations = self._observed(graph.model, windows)
         graph = self._centred(self._without_outliers(graph))
@@ -146,12 +150,12 @@ class Quantizer:
             placed[one.entry].append((one, nodes[one.name]))
         for entry, readers in placed.items():
             self._place(graph, entry, readers, fine)
-        if compact and self.target != TARGETS["tensorrt"]:
+        if compact and not self.target.tensorrt:
             for one in self.products:
                 if one not in chosen and _large(graph, one):
                     self._store(graph, one, nodes[one.name])
         made = graph.finish()
-        if self.target == TARGETS["tensorrt"]:
+        if self.target.tensorrt:
             require_rules(made, "The INT8 model")
         return made
 
@@ -187,7 +191,7 @@ class Quantizer:
 
     def _without_outliers(self, graph: Graph) -> Graph:
         """Parts the outlying channels of products with more inputs than outputs, whose outputs are quickly passed over."""
-        if self.target.convolutions:
+        if self.target.tensorrt:
             return graph
         for one in self.products:
             inputs, outputs = graph.array(one.weight).shape
@@ -210,7 +214,7 @@ class Quantizer:
     def _finished(self, graph: Graph) -> Graph:
         """The graph with the rewritings in it, and its products as they are then."""
         graph = Graph(graph.finish())
-        self.products = products(graph, convolutions=self.target.convolutions)
+        self.products = products(graph, convolutions=self.target.tensorrt)
         return graph
 
     def _readers(self, entry: str) -> list[Product]:

@@ -39,12 +39,22 @@ def engine_file(
     *,
     precision: Literal["float32", "float16", "int8"],
     target: str,
+    weight_bits: Literal[7, 8] | None = None,
     carry: Carry | None = None,
 ) -> EngineFile:
     """The entry for an ONNX file and those that hold its weights, which are all others of `files`."""
     digests = {name: sha256(content) for name, content in files.items()}
     made = digests.pop(file)
-    return EngineFile(kind="onnx", precision=precision, target=target, file=file, sha256=made, data=digests, carry=carry)
+    return EngineFile(
+        kind="onnx",
+        precision=precision,
+        target=target,
+        weight_bits=weight_bits,
+        file=file,
+        sha256=made,
+        data=digests,
+        carry=carry,
+    )
 
 
 def loaded(file: EngineFile, files: Mapping[str, bytes]) -> OnnxEngine:

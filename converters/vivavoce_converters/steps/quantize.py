@@ -101,11 +101,18 @@ def quantize_bundle(
         quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
         mix = _mix(quantizer, model, gate, length, budget, advance) if gate and budget is not None else None
         network = quantizer.build(mix.groups if mix else None, mix.fine if mix else (), compact=True)
-        if not TARGETS[target].convolutions:
+        if not TARGETS[target].tensorrt:
             halve(network)
         save(network, made / f"int8.{target}.onnx", beside=quantizer.beside)
         files = {file.name: file.read_bytes() for file in made.iterdir()}
-    engine = engine_file(f"int8.{target}.onnx", files, precision="int8", target=target, carry=source.carry)
+    engine = engine_file(
+        f"int8.{target}.onnx",
+        files,
+        precision="int8",
+        target=target,
+        weight_bits=TARGETS[target].weight_bits,
+        carry=source.carry,
+    )
     notes = _notes(quantizer, mix, target, min(count, len(trials)), files, contents)
     notes["size_ratio"] *= bundle.manifest.model.provenance.get("rounding", {}).get("size_ratio", 1.0)
     kept = contents if keep_float else {}
@@ -129,7 +136,7 @@ def round_weights(
     """
     require_new(out)
     source = _float_engine(bundle)
-    if source.data or (target in TARGETS and TARGETS[target].convolutions):
+    if source.data or (target in TARGETS and TARGETS[target].tensorrt):
         raise ConfigurationError("Weights are rounded beforehand in one ONNX file, and not for TensorRT. Quantize it at once.")
     content = {source.file: bundle.read(source.file, source.sha256)}
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -122,7 +122,14 @@ def _packed(
     bundle: Bundle, engine: EngineFile, content: bytes, out: Path, notes: dict[str, object], corpora: Sequence[str]
 ) -> Bundle:
     parent, files = bundle.manifest, {engine.file: content}
-    made = engine_file(engine.file, files, precision=engine.precision, target=engine.target, carry=engine.carry)
+    made = engine_file(
+        engine.file,
+        files,
+        precision=engine.precision,
+        target=engine.target,
+        weight_bits=engine.weight_bits,
+        carry=engine.carry,
+    )
     test, flac = self_test(loaded(made, files), parent.audio, tolerance=parent.self_test.tolerance)
     provenance = {**parent.model.provenance, "refitted": notes}
     manifest = parent.model_copy(

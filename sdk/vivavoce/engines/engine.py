@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +32,10 @@ DEVICES: dict[str, tuple[str, ...]] = {
     "tensorrt-rtx": ("tensorrt-rtx",),
 }
 """What each device stands for, in the order in which it is tried: "engine" is TensorRT itself, the rest are ONNX Runtime's."""
+
+
+X86, ARM64 = ("x86_64", "amd64"), ("arm64", "aarch64")
+"""What processors call themselves, by the system."""
 
 
 class Engine(Protocol):
@@ -77,8 +82,7 @@ class OnnxEngine:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         # A file that asks for weights gets what was checked, or nothing: no folder can lie beneath the null device.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        # What is made for x86-avx2 has weights of 7 bits, which saturate nowhere.
-        if device == "cpu" and file.precision == "int8" and file.target != "x86-avx2":
+        if device == "cpu" and file.weight_bits == 8:  # Those of 7 bits saturate nowhere.
             require_exact(options)
         if file.carry and session_options is None:
             options.log_severity_level = 3  # It would warn of each input that has a default.
@@ -219,12 +223,16 @@ def _worth_trying(runtime: str, bundle: Bundle, session_options: onnxruntime.Ses
 
 
 def _suitable(runtime: str, bundle: Bundle, precision: str | None) -> list[EngineFile]:
-    """The files that a runtime may be tried with: of TensorRT all, of ONNX the first. Raises where there is none."""
+    """The files that a runtime may be tried with: of TensorRT all, of ONNX the first, on the CPU the first of its precision
+    that was not made for another architecture. Raises where there is none."""
     kind = "tensorrt" if runtime == "engine" else "onnx"
     engines = [file for file in bundle.manifest.engines if file.kind == kind and precision in (None, file.precision)]
     if runtime not in ("engine", "cpu"):
         # What was quantized for a processor is slow on a GPU, or refused by it.
         engines = [file for file in engines if file.precision != "int8" or file.target == "tensorrt"]
+    if runtime == "cpu" and engines:
+        first = engines[0].precision
+        engines.sort(key=lambda file: (file.precision != first, _foreign(file.target)))
     if runtime == "cuda":
         engines.sort(key=lambda file: file.precision == "int8")  # It has no INT8 kernels.
     if engines:
@@ -238,3 +246,9 @@ def _suitable(runtime: str, bundle: Bundle, precision: str | None) -> list[Engin
     holds = ", ".join(f"{file.kind} {file.precision} ({file.target})" for file in bundle.manifest.engines)
     wanted = f" of precision {precision}" if precision else ""
     raise ConfigurationError(f"The bundle has no ONNX engine{wanted} for {runtime}. It holds: {holds}.")
+
+
+def _foreign(target: str) -> bool:
+    """Whether an ONNX file was made for processors of another architecture than this one; it runs here, but slowly."""
+    machines = {"x86-vnni": X86, "x86-avx2": X86, "arm64": ARM64}.get(target)
+    return machines is not None and platform.machine().lower() not in machines

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from onnx import numpy_helper
 from rewriting import inexact_products, product_model
 
+from vivavoce.bundle import TARGETS as FORMATS_TARGETS
 from vivavoce.errors import ConfigurationError
 from vivavoce_converters.distillation.distill import build_student
 from vivavoce_converters.distillation.recipe import StudentShape
@@ -72,6 +73,10 @@ def scores(model: Path | onnx.ModelProto, batches: Iterator[NDArray[np.float32]]
     content = model.SerializeToString() if isinstance(model, onnx.ModelProto) else str(model)
     made = session(content)
     return np.array([made.run(["score"], {"samples": batch})[0][0] for batch in batches], np.float64)
+
+
+def test_targets_are_those_of_the_bundles_format() -> None:
+    assert ["any", *TARGETS] == [*FORMATS_TARGETS]
 
 
 @pytest.mark.parametrize("target", TARGETS)

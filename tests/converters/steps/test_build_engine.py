@@ -144,7 +144,7 @@ def test_an_interruption_cancels_the_build_and_leaves_nothing(tmp_path: Path, gp
 
 
 def test_what_the_parser_refuses_is_told(gpu: Gpu) -> None:
-    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", file="int8.onnx", sha256="0" * 64)
+    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", weight_bits=8, file="int8.onnx", sha256="0" * 64)
     with pytest.raises(BuildError, match=r"cannot read int8\.onnx: QuantizeLinear quantize: Assertion failed: shiftIsAllZeros"):
         build_engine(make_network(zero=1), file, WINDOW, FLOAT32)
 
@@ -315,7 +315,7 @@ def test_nvidias_builder_takes_what_the_rules_allow(rtx: Any, half: bool) -> Non
     content = make_network()
     if half:
         content = mixed_precision(onnx.load_from_string(content)).SerializeToString()
-    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", file="int8.onnx", sha256="0" * 64)
+    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", weight_bits=8, file="int8.onnx", sha256="0" * 64)
     phases: set[str] = set()
     built = build_engine(content, file, WINDOW, FLOAT32, progress=lambda phase, done, steps: phases.add(phase))
     assert len(built) > 1000
@@ -327,13 +327,13 @@ def test_nvidias_builder_takes_a_student_in_int8_and_float16(rtx: Any, tmp_path:
     export_onnx(countermeasure(), tmp_path / "float32.onnx", window=WINDOW)
     windows = [noise(1, WINDOW, seed).numpy() for seed in range(4)]
     quantized = Quantizer(tmp_path / "float32.onnx", windows, "tensorrt").build()
-    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", file="int8.onnx", sha256="0" * 64)
+    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", weight_bits=8, file="int8.onnx", sha256="0" * 64)
     content = mixed_precision(quantized).SerializeToString()
     assert len(build_engine(content, file, WINDOW, BuildOptions())) > 100_000
 
 
 def test_nvidias_parser_refuses_what_the_rules_forbid(rtx: Any) -> None:
-    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", file="int8.onnx", sha256="0" * 64)
+    file = EngineFile(kind="onnx", precision="int8", target="tensorrt", weight_bits=8, file="int8.onnx", sha256="0" * 64)
     with pytest.raises(BuildError, match=r"cannot read int8\.onnx: QuantizeLinear quantize: .*shiftIsAllZeros"):
         build_engine(make_network(zero=1), file, WINDOW, FLOAT32)
 

@@ -44,7 +44,7 @@ def network(*, signed: bool = False) -> bytes:
 @pytest.mark.parametrize("own_options", [False, True])
 def test_an_engine_is_exact_on_any_processor(target: str, own_options: bool) -> None:
     """Also one that is made for another kind: quantizing calibrates and compares it on the machine at hand."""
-    file = EngineFile(kind="onnx", precision="int8", target=target, file="int8.onnx", sha256="0" * 64)
+    file = EngineFile(kind="onnx", precision="int8", target=target, weight_bits=8, file="int8.onnx", sha256="0" * 64)
     options = onnxruntime.SessionOptions() if own_options else None
     engine = OnnxEngine(network(signed=target != "x86-vnni"), file, session_options=options)
     np.testing.assert_allclose(engine.score(np.ones((3, INPUTS), np.float32)), INPUTS, rtol=1e-5)
