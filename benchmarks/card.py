@@ -154,23 +154,23 @@ def summary(bundle: Bundle) -> str:
         (name, *(figure(found.get((metric, *one))) for one in subsets))
         for metric, name in (("EER", "EER"), ("AUC", "AUC"), ("Cllr", "Cllr, bits"), ("minDCF", "minDCF"))
     ]
-    points = [(point.name, signed(point.threshold, 2), told(point.fpr), told(point.fnr)) for point in manifest.operating_points]
     measured = manifest.operating_points[0].corpus
     blocks = [
         f"`{manifest.name}` {manifest.version}: {manifest.model.parameters / 1e6:.1f} million parameters, {size:.1f} MB as "
         f"{engine.precision.upper()}. 95 % intervals in brackets.",
         lines(("", *header), rows),
-        f"Thresholds, measured on {measured}:",
-        lines(("operating point", "bona fide from", "spoofs accepted", "living rejected"), points),
     ]
     bands = [
-        (band.name, who, *map(told, (shares.accepted, shares.between, shares.rejected)))
+        (band.name, who, *map(told, shares.all()))
         for band in symmetric(bundle)
         for who, shares in (("living", band.living), ("synthetic", band.synthetic))
         if shares
     ]
     if bands:
-        blocks += ["Two thresholds, on the same trials:", lines(("band", "voices", "accepted", "undecided", "rejected"), bands)]
+        blocks += [
+            f"What two thresholds do, measured on {measured}:",
+            lines(("band", "voices", "accepted", "undecided", "rejected"), bands),
+        ]
     if manifest.monitoring:
         blocks += [
             f"Hours of listening, measured on {manifest.monitoring[0].corpus}:",

@@ -8,10 +8,11 @@ python benchmarks/figures.py --check   fail where these are not those of the emb
 from __future__ import annotations
 
 import argparse
-import os
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from markers import between, rewrite
 
@@ -22,37 +23,58 @@ BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 ERRORS_END = "<!-- errors: end -->\n"
 
 
+METRICS = ("EER", "AUC", "Cllr", "minDCF")
+
+
 def errors(bundle: Bundle) -> str:
-    """The bundle's size, and the table of the manifest's evaluations."""
+    """The bundle's size, and what the manifest's evaluations say, a column for each set of trials."""
     manifest = bundle.manifest
     (engine, *_) = manifest.engines
     size = (bundle.path / engine.file).stat().st_size / 1e6
+    found = {(one.metric, f"{one.corpus} {one.subset}"): one for one in manifest.evaluations}
+    trials = list(dict.fromkeys(subset for _, subset in found))
+    counts = [f"{found['EER', one].bonafide} living, {found['EER', one].spoof} spoofs" for one in trials]
     rows = [
         f"The embedded bundle is `{manifest.name}` {manifest.version}: "
         f"{manifest.model.parameters / 1e6:.1f} million parameters, {size:.1f} MB as {engine.precision.upper()}.",
         "",
-        "| metric | corpus | value | interval | bona fide | spoof | engine |",
-        "| --- | --- | ---: | --- | ---: | ---: | --- |",
-        *(row(evaluation) for evaluation in manifest.evaluations),
+        f"| | {' | '.join(f'{one}: {count}' for one, count in zip(trials, counts, strict=True))} |",
+        f"| --- | {' | '.join('---:' for _ in trials)} |",
+        *(f"| {metric} | {' | '.join(cell(found.get((metric, one))) for one in trials)} |" for metric in METRICS),
     ]
     return "\n".join(rows) + "\n" + ERRORS_END
 
 
-def row(e: Evaluation) -> str:
-    """One evaluation as a line of the table."""
-    percent = e.metric.split()[0] in ("EER", "FPR", "FNR", "HTER")
-    value, low, high = (f"{100 * x:.1f} %" if percent else f"{x:.3f}" for x in (e.value, e.low, e.high))
-    interval = f"{low} to {high} ({e.level:.0%})"
-    return f"| {e.metric} | {e.corpus} {e.subset} | {value} | {interval} | {e.bonafide} | {e.spoof} | {e.engine} |"
+def cell(e: Evaluation | None) -> str:
+    """One figure with its interval."""
+    if e is None:
+        return "–"
+    scale, digits, unit = (100, 1, " %") if e.metric == "EER" else (1, 3, "")
+    value, low, high = (f"{scale * x:.{digits}f}" for x in (e.value, e.low, e.high))
+    return f"{value}{unit} ({low} to {high})"
 
 
 def costs() -> str:
-    """What `vivavoce bench` prints on this machine, conditions first."""
-    command = [sys.executable, "-m", "vivavoce", "bench"]
-    environment = os.environ | {"COLUMNS": "110", "NO_COLOR": "1"}
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-    lines = [line.rstrip() for line in done.stdout.strip().splitlines()]
-    return "\n```text\n$ vivavoce bench\n" + "\n".join(lines) + "\n```\n"
+    """What `vivavoce bench` measures on this machine, as a table."""
+    command = [sys.executable, "-m", "vivavoce", "bench", "--json"]
+    return told(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def told(report: dict[str, Any]) -> str:
+    """The costs in a report of `vivavoce bench`."""
+    (engine,), machine = report["engines"], report["machine"]
+    factor, latency, fresh = engine["real_time_factor"], engine["window_latency"], engine["fresh_process"]
+    rows = {
+        "real-time factor, somebody speaking throughout": f"{factor['whole']:.3f}",
+        "calls on one core, as many": f"{1 / factor['whole']:.0f}",
+        "one window, median and 95th percentile": f"{1000 * latency['median']:.0f} and {1000 * latency['p95']:.0f} ms",
+        "from the start of a process to its first verdict": f"{fresh['first_verdict']:.1f} s",
+        "peak of resident memory": f"{fresh['peak_bytes'] / 1e6:.0f} MB",
+    }
+    onnxruntime = report["versions"]["onnxruntime"]
+    where = f"{machine['processor']} ({', '.join(machine['instructions'])}), one thread, onnxruntime {onnxruntime}"
+    lines = [f"| {where} | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows.items())]
+    return "\n" + "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -28,6 +28,10 @@ class Shares:
     rejected: Rate
     """Those that scored below `Band.reject`."""
 
+    def all(self) -> tuple[Rate, Rate, Rate]:
+        """The three, from the highest scores to the lowest."""
+        return self.accepted, self.between, self.rejected
+
 
 @dataclass(frozen=True, slots=True)
 class Band:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from vivavoce.bundle import Bundle
+from vivavoce.bundle import Bundle, bundle_path
 from vivavoce.bundle_writing import descended, require_new
 from vivavoce.errors import ConfigurationError, needs_extra
 from vivavoce.files import replacing
@@ -30,7 +30,7 @@ __all__ = ["calibrate_command", "compare_command", "evaluate_command"]
 
 EXTRA = "calibrate"
 
-BundleFolder = Annotated[Path, typer.Argument(help="A bundle's folder.")]
+BundleFolder = Annotated[Path, typer.Argument(help="A bundle's folder, or default: the embedded one.")]
 CorpusFolder = Annotated[Path, typer.Argument(help="A corpus' folder.")]
 Layout = Annotated[str | None, typer.Option(help="The corpus' layout; recognised by its lists by default.")]
 Name = Annotated[str | None, typer.Option(help="What to call the corpus; its folder's name by default.")]
@@ -72,7 +72,10 @@ def evaluate_command(
     ray: OnRay = False,
     json: Annotated[bool, typer.Option("--json", help="The report as JSON, instead of tables.")] = False,
 ) -> int:
-    """Score a corpus and report error rates, by system, codec, source, duration, noise and language. Resumable."""
+    """Score a corpus and report error rates.
+
+    By system, codec, source, duration, noise and language; give the same --out to go on after an interruption.
+    """
     with needs_extra(EXTRA):
         from ..challenges.files import find_submission, read_verifier, write_submission
         from ..corpora import read_corpus
@@ -84,6 +87,7 @@ def evaluate_command(
 
     import numpy as np
 
+    bundle = bundle_path(bundle)
     opened = Bundle(bundle)
     manifest = opened.manifest
     point = opened.operating_point(operating_point or manifest.default_operating_point)
@@ -142,7 +146,10 @@ def calibrate_command(
     draws: Draws = None,
     ray: OnRay = False,
 ) -> int:
-    """Fit log-likelihood ratios and operating points on a corpus, and write them into a new bundle. Resumable."""
+    """Fit scores and thresholds to a corpus, into a new bundle.
+
+    Scores become log-likelihood ratios, thresholds have error rates. Give the same --scores to go on after an interruption.
+    """
     with needs_extra(EXTRA):
         from ..calibrate import calibrated, figures_on, rewritten
         from ..corpora import read_corpus
@@ -150,11 +157,13 @@ def calibrate_command(
         from .tables import calibration_tables
 
     require_new(out)
+    bundle = bundle_path(bundle)
+    opened = Bundle(bundle)
     fitted = read_corpus(corpus, layout=layout, subset=subset or "dev", or_all=subset is None)
     subset = subset or ("dev" if any(trial.subset for trial in fitted) else "all")
     if test == subset:
         raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
-    opened, scorer = Bundle(bundle), Scorer(bundle, precision, threads)
+    scorer = Scorer(bundle, precision, threads)
     folder = scores or out.with_name(f"{out.name}.scores")
     chosen = {subset: fitted} | ({test: read_corpus(corpus, layout=layout, subset=test)} if test else {})
     found = {one: _scored(trials, scorer, folder / f"{one}.jsonl", jobs, ray) for one, trials in chosen.items()}
@@ -194,7 +203,9 @@ def compare_command(
     ray: OnRay = False,
     json: Annotated[bool, typer.Option("--json", help="The outcome as JSON, instead of tables.")] = False,
 ) -> int:
-    """Compare two bundles, or two engines of one, on a corpus: the gate for a quantized engine. Resumable.
+    """Compare two bundles on a corpus.
+
+    Or two engines of one: the gate for a quantized engine. Give the same --out to go on after an interruption.
 
     Exit code: 0 the limits are kept or none are set, 1 at least one is broken, 2 the command could not run.
     """
@@ -208,6 +219,9 @@ def compare_command(
 
     if into:
         require_new(into)
+    candidate, reference = bundle_path(candidate), bundle_path(reference)
+    # Both, before hours of scoring with the first.
+    opened, _ = Bundle(candidate), Bundle(reference)
     allowed = load_limits(limits) if limits else None
     scorers = Scorer(candidate, precision, threads), Scorer(reference, reference_precision, threads)
     trials = read_corpus(corpus, layout=layout, subset=subset)
@@ -220,7 +234,6 @@ def compare_command(
     with replacing(folder / "regression.json") as file:
         file.write(found.model_dump_json(indent=2) + "\n")
     if into:
-        opened = Bundle(candidate)
         rewritten(opened, opened.manifest.model_copy(update={"regression": found}), into)
     if json:
         print(found.model_dump_json())

@@ -28,7 +28,10 @@ def distill_command(
     ] = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default cuda where there is one.")] = None,
 ) -> None:
-    """Teach a small student a teacher's features and a corpus' labels. Resumable; logs and plots into OUT."""
+    """Teach a small student what a teacher hears.
+
+    It learns the teacher's features and a corpus' labels. Logs and plots go into OUT; give the same one to go on.
+    """
     with needs_extra(EXTRA):
         from vivavoce_calibration.corpora import read_corpus
 
@@ -58,10 +61,14 @@ def convert_command(
         list[str] | None, typer.Option(help="A corpus of the training, for the manifest; repeatable.")
     ] = None,
 ) -> None:
-    """Turn a checkpoint into a bundle whose float32 ONNX engine scores as the checkpoint does."""
+    """Turn a checkpoint into a bundle.
+
+    Its float32 ONNX engine scores as the checkpoint does, which is checked.
+    """
     with needs_extra(EXTRA):
         from ..steps.convert import convert
 
+    typer.echo(f"Reading {checkpoint}, exporting and comparing: some minutes.", err=True)
     activation = "selu" if selu else None
     bundle = convert(
         checkpoint,
@@ -101,12 +108,14 @@ def quantize_command(
     no_gate: Annotated[bool, typer.Option("--no-gate", help="Neither calibrate nor compare.")] = False,
     keep_float: Annotated[bool, typer.Option("--keep-float", help="Keep the float32 engine in the bundle too.")] = False,
 ) -> int:
-    """Make an INT8 engine for a kind of processor, calibrate it, and compare it with float32.
+    """Make an INT8 engine from a bundle's float32 one.
+
+    For a kind of processor; it is calibrated, and compared with float32.
 
     Exit code: 0 the bundle was written, 1 a limit is broken and it was not, 2 the command could not run.
     """
     with needs_extra(EXTRA):
-        from vivavoce.bundle import Bundle
+        from vivavoce.bundle import open_bundle
         from vivavoce_calibration.commands.tables import calibration_tables, regression_tables
         from vivavoce_calibration.corpora import read_corpus
         from vivavoce_calibration.regression import load_limits
@@ -122,7 +131,7 @@ def quantize_command(
         trials = read_corpus(corpus, subset=gate_subset or "dev", or_all=gate_subset is None)
         gated = gate_subset or ("dev" if any(trial.subset for trial in trials) else "all")
         compared = Gate(trials, corpus.resolve().name, gated, allowed, force)
-    opened, ranges = Bundle(bundle), read_corpus(calibration, subset=subset or "train", or_all=subset is None)
+    opened, ranges = open_bundle(bundle), read_corpus(calibration, subset=subset or "train", or_all=subset is None)
     if weights_only:
         with _bars() as tell:
             made = round_weights(opened, out, ranges, target, count=count, advance=tell)
@@ -165,9 +174,12 @@ def refit_command(
         list[Path] | None, typer.Option("--also", help="A corpus of more; repeatable. The manifest names it.")
     ] = None,
 ) -> None:
-    """Fit the discriminant of a finished bundle anew, to your own recordings too; the rest of the network stays."""
+    """Fit a bundle's discriminant anew, to your recordings too.
+
+    The rest of the network stays. Calibrate the result on recordings of other systems and sources.
+    """
     with needs_extra(EXTRA):
-        from vivavoce.bundle import Bundle
+        from vivavoce.bundle import open_bundle
         from vivavoce_calibration.corpora import read_corpus
 
         from ..distillation.recipe import load_recipe
@@ -178,7 +190,7 @@ def refit_command(
     names = [f"{path.resolve().name} train" for path in extra or ()]
     with _bars() as tell:
         refit(
-            Bundle(bundle),
+            open_bundle(bundle),
             trials,
             out,
             load_recipe(recipe),
@@ -206,16 +218,19 @@ def build_engine_command(
         Path | None, typer.Option(help="Where TensorRT's measurements are kept; the user's cache folder by default.")
     ] = None,
 ) -> None:
-    """Add a TensorRT engine for this machine's GPU to a bundle. Its ONNX engines stay, for every other machine."""
+    """Add a TensorRT engine for this machine's GPU.
+
+    The bundle's ONNX engines stay, for every other machine.
+    """
     with needs_extra(EXTRA):
-        from vivavoce.bundle import Bundle
+        from vivavoce.bundle import open_bundle
 
         from ..steps.build_engine import BuildOptions, build_engine_bundle
 
     options = BuildOptions(batch, rest, workspace, version_compatible, hardware)
     with _bars() as tell:
         made = build_engine_bundle(
-            Bundle(bundle), out, target, precision=precision, options=options, timing_cache=timing_cache, progress=tell
+            open_bundle(bundle), out, target, precision=precision, options=options, timing_cache=timing_cache, progress=tell
         )
     _describe(made.path, [engine.file for engine in made.manifest.engines])
     typer.echo(f"Next: vivavoce verify {out}")

@@ -17,6 +17,7 @@ from ..errors import VivavoceError
 from ..terminal.console import CUT_OFF, INTERRUPTED, UNUSABLE, tell_error
 from .bench import bench
 from .devices import devices
+from .helping import EXAMPLES, Verbs, in_words
 from .info import info
 from .listen import listen
 from .scan import scan
@@ -50,20 +51,25 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="vivavoce",
         help=HELP,
-        epilog="Begin with: vivavoce scan RECORDING",
+        epilog="Begin with: vivavoce scan --demo",
+        cls=Verbs,
         no_args_is_help=True,
         rich_markup_mode=None,
-        add_completion=False,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
     for name, verb in VERBS.items():
-        app.command(name)(_guarded(verb))
+        app.command(name, epilog=_examples(name))(_guarded(in_words(verb)))
     for entry in entry_points(group=GROUP):
         if entry.name not in VERBS:
             _add(app, entry)
     return app
+
+
+def _examples(name: str) -> str | None:
+    lines = EXAMPLES.get(name)
+    return None if lines is None else "\b\nExamples:\n" + "\n".join(f"  vivavoce {name} {line}".rstrip() for line in lines)
 
 
 def _show_version(wanted: bool) -> None:
@@ -82,7 +88,7 @@ def _options(show_version: VersionOption = False) -> None:
 def _add(app: typer.Typer, entry: EntryPoint) -> None:
     """Adds another package's verb; one that cannot be loaded says why when it is called, and spoils nothing else."""
     try:
-        app.command(entry.name)(_guarded(entry.load()))
+        app.command(entry.name, epilog=_examples(entry.name))(_guarded(in_words(entry.load())))
     except Exception as error:  # Whatever another package's module does while it is imported.
         ignored = {"allow_extra_args": True, "ignore_unknown_options": True}
         app.command(entry.name, context_settings=ignored)(_guarded(_failing(entry, error)))
@@ -119,7 +125,9 @@ def _guarded(verb: Verb) -> Callable[..., None]:
             _drop_output()
             code = CUT_OFF
         except OSError as error:
-            tell_error(f"{error.filename or 'The output'}: {error.strerror or error}.")
+            # What has neither a name nor a number comes from a library, not from the output.
+            subject = error.filename or ("The output" if error.errno else None)
+            tell_error(f"{subject}: {error.strerror or error}." if subject else error)
             _drop_output()
             code = UNUSABLE
         except (typer.Exit, typer.Abort, typer.BadParameter):

@@ -11,9 +11,9 @@ import typer
 
 from ..bench.reference import references
 from ..bench.stages import benchmark
-from ..bundle import default_bundle
+from ..bundle import bundle_path
 from ..errors import ConfigurationError
-from ..terminal.console import GOOD, conditions, console, grid, show, size, table
+from ..terminal.console import GOOD, BundleArgument, conditions, console, grid, show, size, table
 from .bench_operators import bench_profile
 from .bench_overlap import bench_stream
 from .bench_reference import bench_against
@@ -22,7 +22,7 @@ __all__ = ["bench"]
 
 
 def bench(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle's folder; the embedded one by default.")] = None,
+    bundle: BundleArgument = None,
     file: Annotated[Path | None, typer.Option(help="A recording; the self test's audio, repeated, by default.")] = None,
     seconds: Annotated[float, typer.Option(help="Length to which the self test's audio is repeated.")] = 60.0,
     precision: Annotated[str | None, typer.Option(help="The engine, where the bundle has several.")] = None,
@@ -47,8 +47,9 @@ def bench(
 
     Every window is scored, as if somebody spoke throughout: pauses cost less.
     """
+    bundle = bundle_path(bundle)
     if checkpoint and against:
-        bundles = [bundle or default_bundle(), *(beside or ())]
+        bundles = [bundle, *(beside or ())]
         return bench_against(against, checkpoint, bundles, file, seconds, max(2, threads), repeats, json)
     if checkpoint or beside or against in references():
         raise ConfigurationError(
@@ -57,7 +58,7 @@ def bench(
     if stream:
         return bench_stream(bundle, file, seconds, precision, hop, threads, repeats, json)
     if profile:
-        return bench_profile(bundle or default_bundle(), precision, threads, repeats, json)
+        return bench_profile(bundle, precision, threads, repeats, json)
     errors = console(stderr=True)
     with errors.status("measuring") if errors.is_terminal else nullcontext():
         report = benchmark(

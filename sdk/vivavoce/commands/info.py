@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from ..band import symmetric
-from ..bundle import Bundle, Manifest, OperatingPoint, Rate, Regression, open_bundle
+from ..band import Band, symmetric
+from ..bundle import Bundle, Evaluation, Manifest, OperatingPoint, Rate, Regression, open_bundle
 from ..engines.engine import open_engine
 from ..errors import VivavoceError
 from ..machine import versions
@@ -46,6 +46,7 @@ def info(
         *_engines(opened, picked),
         *_points(opened.manifest),
         *_bands(opened),
+        *_monitoring(opened.manifest),
         *_evaluations(opened.manifest),
     ]
     show(console(), *parts, grid({"runtime": ", ".join(f"{name} {number}" for name, number in versions().items())}))
@@ -114,19 +115,25 @@ def _points(manifest: Manifest) -> Iterator[Table]:
             for point in manifest.operating_points
             if where[point] == trials
         ]
-        yield table(("operating point", f"{scale} from", "spoofs accepted", "living rejected"), rows, title=trials)
+        yield table(("one threshold", f"{scale} from", "spoofs accepted", "living rejected"), rows, title=trials)
 
 
 def _bands(bundle: Bundle) -> Iterator[Table]:
     """What becomes of living and synthetic voices with two thresholds, for each pair of equal rates."""
     rows = [
-        (band.name if who == "living" else "", who, *map(_rate, (shares.accepted, shares.between, shares.rejected)))
+        (_both(band) if who == "living" else "", who, *(_rate(share).replace(" %", "") for share in shares.all()))
         for band in symmetric(bundle)
         for who, shares in (("living", band.living), ("synthetic", band.synthetic))
         if shares
     ]
     if rows:
-        yield table(("two thresholds", "voices", "accepted", "undecided", "rejected"), rows, title="On the same trials")
+        header = ("fpr and fnr", "voices", "accepted, %", "undecided, %", "rejected, %")
+        yield table(header, rows, title="Two thresholds: accept fpr, reject fnr")
+
+
+def _both(band: Band) -> str:
+    """The rate of both thresholds, such as "5%"."""
+    return band.name.rpartition("=")[2]
 
 
 def _measured_on(point: OperatingPoint) -> str:
@@ -137,25 +144,49 @@ def _measured_on(point: OperatingPoint) -> str:
 
 
 def _rate(rate: Rate | None) -> str:
-    return f"{100 * rate.value:.2f} % ({100 * rate.low:.2f}–{100 * rate.high:.2f})" if rate else "–"
+    return f"{100 * rate.value:.1f} % ({100 * rate.low:.1f}–{100 * rate.high:.1f})" if rate else "–"
+
+
+def _monitoring(manifest: Manifest) -> Iterator[Table]:
+    """How often a monitor cries wolf, and what it catches for it."""
+    rows = [
+        (
+            f"{row.false_alarms.value:.1f} ({row.false_alarms.low:.1f}–{row.false_alarms.high:.1f})",
+            _rate(row.caught),
+            f"{row.alarm_after} × {row.hop:g} s below {row.threshold:+.2f}",
+        )
+        for row in manifest.monitoring
+    ]
+    if rows:
+        title = f"Hours of listening, on {manifest.monitoring[0].corpus}"
+        yield table(("false alarms an hour", "caught in a minute", "alarm at windows"), rows, title=title)
 
 
 def _evaluations(manifest: Manifest) -> Iterator[Table]:
-    rows = [
-        (
-            one.metric,
-            f"{one.value:.4g}",
-            f"{one.low:.4g} to {one.high:.4g} ({one.level:.0%})",
-            f"{one.corpus}, {one.subset}",
-            f"{one.bonafide:,} bona fide, {one.spoof:,} spoof",
-            one.engine,
-        )
-        for one in manifest.evaluations
+    """A column for each set of trials and engine, a row for each metric."""
+    sets = list(dict.fromkeys((one.corpus, one.subset, one.engine) for one in manifest.evaluations))
+    found = {(one.metric, one.corpus, one.subset, one.engine): one for one in manifest.evaluations}
+    counts = {one: next(e for e in manifest.evaluations if (e.corpus, e.subset, e.engine) == one) for one in sets}
+    several = len({engine for *_, engine in sets}) > 1
+    header = [
+        f"{corpus} {subset}, {counts[corpus, subset, engine].bonafide:,} and {counts[corpus, subset, engine].spoof:,}"
+        f"{f', {engine}' if several else ''}"
+        for corpus, subset, engine in sets
     ]
+    metrics = dict.fromkeys(one.metric for one in manifest.evaluations)
+    rows = [(metric, *(_figure(found.get((metric, *one))) for one in sets)) for metric in metrics]
     if rows:
-        yield table(("evaluation", "value", "interval", "corpus", "trials", "engine"), rows)
+        yield table(("95 % intervals", *header), rows, title="Error rates, on living and synthetic recordings")
     if manifest.regression:
         yield _regression(manifest.regression)
+
+
+def _figure(one: Evaluation | None) -> str:
+    if one is None:
+        return "–"
+    if one.metric.split()[0] in ("EER", "HTER", "FNR", "FPR"):
+        return _rate(Rate(value=one.value, low=one.low, high=one.high, trials=1))
+    return f"{one.value:.3f} ({one.low:.3f}–{one.high:.3f})"
 
 
 def _regression(found: Regression) -> Table:

@@ -91,8 +91,13 @@ def position(seconds: float) -> str:
 
 
 def _judged(judged: Event | Result, unit: str) -> str:
-    chance = "" if judged.probability is None else f", P(bona fide) {judged.probability:.2f}"
+    chance = "" if judged.probability is None else f", P(bona fide) {_chance(judged.probability)}"
     return f"{unit} {judged.score:+.2f}{chance}"
+
+
+def _chance(probability: float) -> str:
+    """Two digits, but never a certainty."""
+    return "< 0.01" if probability < 0.005 else "> 0.99" if probability > 0.995 else f"{probability:.2f}"
 
 
 def _words(event: Event, unit: str) -> str:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib import resources
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated
@@ -27,7 +28,10 @@ STDIN = "-"
 
 
 def scan(
-    paths: Annotated[list[str], typer.Argument(help="Recordings, folders of them, or - for standard input.")],
+    paths: Annotated[list[str] | None, typer.Argument(help="Recordings, folders of them, or - for standard input.")] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="Two recordings that came along: a living and a synthetic voice.")
+    ] = False,
     bundle: BundleOption = None,
     operating_point: PointOption = None,
     accept: AcceptOption = None,
@@ -45,6 +49,10 @@ def scan(
     """
     if json and csv:
         raise ConfigurationError("--json and --csv exclude each other. Give one of them.")
+    if demo:
+        paths = [*(paths or ()), str(resources.files("vivavoce") / "demo")]
+    if not paths:
+        raise ConfigurationError("There is nothing to scan. Give recordings or folders, or try: vivavoce scan --demo")
     files = find(paths)
     detector = Detector(bundle, operating_point=operating_point, accept=accept, reject=reject, threads=threads)
     out = console()
@@ -69,10 +77,12 @@ def exit_code(kinds: Mapping[str, int]) -> int:
 def find(paths: Iterable[str]) -> list[str]:
     """The files to judge, in the order given, each folder replaced by the audio files under it.
 
-    Raises ConfigurationError for a folder without any.
+    Raises ConfigurationError for a path that is not there, and for a folder without any.
     """
     files: list[str] = []
-    for path in paths:
+    for path in dict.fromkeys(paths):
+        if path != STDIN and not Path(path).exists():
+            raise ConfigurationError(f"{path} does not exist. Give recordings, folders of them, or - for standard input.")
         if path == STDIN or not Path(path).is_dir():
             files.append(path)
             continue

@@ -120,7 +120,8 @@ class Rows:
     def end(self, tally: Tally, seconds: float) -> None:
         counts = ", ".join(f"{tally.kinds[kind]} {WORDS[kind]}" for kind in KINDS)
         factor = f", real-time factor {seconds / tally.audio:.3f}" if tally.audio else ""
-        line = f"{tally.kinds.total()} files: {counts}; {tally.audio:.1f} s of audio in {seconds:.1f} s{factor}"
+        files = f"{tally.kinds.total()} file{'' if tally.kinds.total() == 1 else 's'}"
+        line = f"{files}: {counts}; {tally.audio:.1f} s of audio in {seconds:.1f} s{factor}"
         self._out.print(Text(line, "bold"), soft_wrap=False)
 
 

@@ -48,6 +48,8 @@ def verify(
     if sha256 is not None and not re.fullmatch("[0-9a-f]{12,64}", sha256.lower()):
         raise ConfigurationError(f"{sha256} is no sha256. Give its 64 hexadecimal digits, or the first 12 or more.")
     path = bundle_path(bundle)
+    if not path.exists():
+        raise ConfigurationError(f"{path} does not exist. Give a bundle's folder, or default.")
     out = console()
     found = []
     for check in checks(path, sha256):

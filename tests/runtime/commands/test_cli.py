@@ -93,6 +93,21 @@ def test_scan_exits_with_the_worst_outcome(kinds: list[str], code: int, recordin
     assert [row[:12] for row in rows if not row.startswith("  ")] == [words[kind].ljust(12)[:12] for kind in kinds]
 
 
+def test_scan_tells_of_a_path_that_is_not_there_before_it_begins(recordings: dict[str, Path], tiny_bundle: Path) -> None:
+    done = run("scan", "--bundle", tiny_bundle, recordings["bonafide"], "nope.wav")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "nope.wav does not exist" in done.stderr
+    assert run("verify", "nope").exit_code == 2
+
+
+def test_scan_demo_hears_a_living_and_a_synthetic_voice(tiny_bundle: Path) -> None:
+    lines = run("scan", "--demo", "--json", "--exit-zero", "--bundle", tiny_bundle).stdout.splitlines()
+    clips = [Path(json.loads(line)["file"]) for line in lines]
+    assert [clip.name for clip in clips] == ["human_carlo_it.flac", "synthetic_piper_en.flac"]
+    assert all(clip.read_bytes() == (AUDIO / clip.name).read_bytes() for clip in clips)
+    assert "vivavoce scan --demo" in run("scan").stderr
+
+
 def test_scan_summary_counts_every_outcome(recordings: dict[str, Path], tiny_bundle: Path) -> None:
     done = run("scan", "--bundle", tiny_bundle, *recordings.values(), recordings["spoof"])
     assert "5 files: 1 bona fide, 2 spoof, 1 undecided, 1 unreadable; " in done.stdout.splitlines()[-1]
@@ -325,9 +340,9 @@ def test_info_json_holds_the_manifest_and_what_would_run(two_engines: Path) -> N
 def test_info_shows_rates_with_intervals_counts_and_corpus(two_engines: Path) -> None:
     text = run("info", two_engines).stdout
     assert "Measured on made up: 100 bona fide and 200 spoof trials" in text
-    assert re.search(r"^eer \(default\) +\+0\.000 +5\.00 % \(2\.50–10\.00\)", text, re.MULTILINE)
+    assert re.search(r"^eer \(default\) +\+0\.000 +5\.0 % \(2\.5–10\.0\)", text, re.MULTILINE)
     assert re.search(r"^int8\.onnx +onnx int8 +any +\d+ bytes +CPUExecutionProvider", text, re.MULTILINE)
-    assert re.search(r"^EER +0\.05 +0\.02 to 0\.09 \(95%\) +made up, eval", text, re.MULTILINE)
+    assert re.search(r"made up eval, 100 and 200\n(.*\n)*EER +5\.0 % \(2\.0–9\.0\)", text)
 
 
 def test_info_tells_of_a_bundle_without_calibration_and_measurements(tmp_path: Path) -> None:
@@ -336,7 +351,7 @@ def test_info_tells_of_a_bundle_without_calibration_and_measurements(tmp_path: P
     text = run("info", make_bundle(tmp_path / "bare", **changes)).stdout
     assert "none: scores are passed on as they are" in text
     assert "Not measured" in text
-    assert re.search(r"^operating point +score from", text, re.MULTILINE)
+    assert re.search(r"^one threshold +score from", text, re.MULTILINE)
 
 
 def test_info_does_without_a_runtime_and_says_what_is_missing(tiny_bundle: Path) -> None:
