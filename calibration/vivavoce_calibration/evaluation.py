@@ -15,7 +15,7 @@ from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Rate
 
 from .breakdown import OF_ATTACKS, slices, split_scores
 from .challenges.files import Verifier
-from .challenges.scorecard import ASV, CM, SASV, figures, verifier_kinds
+from .challenges.scorecard import ASV, CM, SASV, Figure, figures, verifier_kinds
 from .corpora import CorpusError, Key, Trial
 from .decisions import Outcome, outcomes, verdicts
 from .metrics import (
@@ -132,6 +132,8 @@ class Report(_Frozen):
     """What the shipped thresholds make of the recordings, by file format and telephone line."""
     parts: tuple[Part, ...]
     worst: tuple[Worst, ...]
+    segments: tuple[Figure, ...] = ()
+    """How well segments tell which part of an utterance is spoofed, where labels of segments are there and were asked for."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ._version import __version__
@@ -12,6 +13,7 @@ from .band import Band, Choice, choose
 from .bundle import Bundle, open_bundle
 from .engines.engine import Engine, open_engine
 from .listening.hysteresis import Watch
+from .listening.segments import Localiser
 from .listening.speech_gate import OpenGate, SpeechGate
 from .listening.verdict import Judge
 from .listening.windows import Follower
@@ -87,20 +89,34 @@ class Detector:
         manifest = self._bundle.manifest
         return f"<Detector {manifest.name} {manifest.version}, {self._band.name}, {self._engine.file.file}>"
 
-    def detect(self, source: Source, *, operating_point: Choice = None, accept: Choice = None, reject: Choice = None) -> Result:
+    def detect(
+        self,
+        source: Source,
+        *,
+        operating_point: Choice = None,
+        accept: Choice = None,
+        reject: Choice = None,
+        segment_hop: float | None = None,
+    ) -> Result:
         """The verdict on one recording: a path, encoded bytes, a binary file object, or (samples, sample_rate) with samples
         (n,) or (n, channels) of float32, float64, int16 or int32.
 
-        `operating_point`, or `accept` and `reject`, are other thresholds than the detector's, for this call. Audio that cannot
+        `operating_point`, or `accept` and `reject`, are other thresholds than the detector's, for this call. `segment_hop` asks
+        for segments of so many seconds instead of the bundle's windows, each with the score of 1 s of audio around it; verdict
+        and score are the same. Audio that cannot
         be judged gives an "undecided" result with the reason. Raises AudioError for what is not audio, or not whole,
         ConfigurationError for thresholds that cannot be used.
         """
         judge = self._judge(operating_point, accept, reject)
+        localiser = None if segment_hop is None else Localiser(self._bundle.manifest.audio, segment_hop)
         with open_audio(source) as audio:
-            stream = self._open(audio.rate, audio.channels, judge, None)
+            stream = self._open(audio.rate, audio.channels, judge, None, localiser)
             for block in audio.blocks:
                 stream.feed(block)
-        return stream.finish()
+        result = stream.finish()
+        if localiser is None or not result.segments:
+            return result
+        return replace(result, segments=localiser.segments(result.duration))
 
     def stream(self, *, sample_rate: int, channels: int = 1, policy: Policy | None = None) -> Stream:
         """A new stream for audio at `sample_rate` (8,000 to 192,000 Hz). Streams are cheap and independent of each other.
@@ -142,12 +158,14 @@ class Detector:
         finally:
             source.close()
 
-    def _open(self, sample_rate: int, channels: int, judge: Judge, policy: Policy | None) -> Stream:
+    def _open(
+        self, sample_rate: int, channels: int, judge: Judge, policy: Policy | None, localiser: Localiser | None = None
+    ) -> Stream:
         alarms = settle(policy, self._bundle.manifest, judge.band) if policy else None
 
         def follow() -> Follower:
             watch = Watch(policy, judge, alarms) if policy and alarms else None
-            return Follower(judge, sample_rate, self._gate(), watch)
+            return Follower(judge, sample_rate, self._gate(), watch, localiser)
 
         return Stream(follow, sample_rate=sample_rate, channels=channels)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias, TypeVar
 
+import numpy as np
+
 from .errors import ConfigurationError
 
-__all__ = ["REMEDIES", "Event", "EventKind", "Provenance", "Reason", "Result", "Segment", "Verdict"]
+__all__ = ["REMEDIES", "Event", "EventKind", "Provenance", "Reason", "Result", "Segment", "Verdict", "lowest_stretch"]
 
 Verdict: TypeAlias = Literal["bonafide", "spoof", "undecided"]
 
@@ -193,6 +195,26 @@ class Event:
     def to_json(self) -> str:
         """The same as one line of JSON."""
         return json.dumps(self.to_dict())
+
+
+def lowest_stretch(segments: Sequence[Segment]) -> Segment | None:
+    """The stretch of segments that lies furthest below the rest for its length, with its mean score; None of fewer than two.
+
+    Every recording has one: it tells where to listen, not that something was replaced.
+    """
+    count = len(segments)
+    if count < 2:
+        return None
+    scores = np.array([one.score for one in segments])
+    sums = np.concatenate(([0.0], np.cumsum(scores - scores.mean())))
+    best, contrast = (0, count), np.inf
+    for length in range(1, count):
+        drops = (sums[length:] - sums[:-length]) / np.sqrt(length * (1 - length / count))
+        if (lowest := float(drops.min())) < contrast:
+            first = int(drops.argmin())
+            best, contrast = (first, first + length), lowest
+    chosen = segments[best[0] : best[1]]
+    return Segment(chosen[0].start, chosen[-1].end, float(scores[best[0] : best[1]].mean()))
 
 
 Record = TypeVar("Record")

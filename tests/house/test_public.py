@@ -87,7 +87,10 @@ def test_fields_of_the_records(record: type, names: list[str]) -> None:
             "(self, bundle=None, *, operating_point=None, accept=None, reject=None, device='auto', threads=1, "
             "speech_gate=True, precision=None, session_options=None)",
         ),
-        (vivavoce.Detector.detect, "(self, source, *, operating_point=None, accept=None, reject=None)"),
+        (
+            vivavoce.Detector.detect,
+            "(self, source, *, operating_point=None, accept=None, reject=None, segment_hop=None)",
+        ),
         (vivavoce.Detector.stream, "(self, *, sample_rate, channels=1, policy=None)"),
         (vivavoce.Detector.listen, "(self, source, *, policy=None)"),
         (vivavoce.Detector.alisten, "(self, source, *, policy=None)"),

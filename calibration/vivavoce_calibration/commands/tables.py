@@ -34,6 +34,8 @@ def evaluation_tables(report: Report) -> Iterable[Table]:
             for one in report.outcomes
         ],
     )
+    if report.segments:
+        yield table(("segments", "value"), [(one.metric, figure(one.metric, one.value)) for one in report.segments])
     yield _operating_points(report.operating_points)
     for by in dict.fromkeys(part.by for part in report.parts):
         yield _parts(by, [part for part in report.parts if part.by == by])

@@ -65,6 +65,9 @@ def evaluate_command(
         list[str] | None,
         typer.Option(help="Score everything through a telephone line too: g711-alaw, gsm-fr, …, or all. May be given often."),
     ] = None,
+    segment_hop: Annotated[
+        float | None, typer.Option(help="PartialSpoof: score segments of so many seconds too, such as 0.32, in one process.")
+    ] = None,
     jobs: Jobs = None,
     threads: Threads = 1,
     precision: Precision = None,
@@ -78,6 +81,7 @@ def evaluate_command(
     """
     with needs_extra(EXTRA):
         from ..challenges.files import find_submission, read_verifier, write_submission
+        from ..challenges.partialspoof import segment_figures
         from ..corpora import read_corpus
         from ..decisions import verdicts, write_predictions
         from ..evaluation import Measured, evaluate
@@ -104,6 +108,9 @@ def evaluate_command(
         for name in _telephone_lines(telephone or [])
     }
     report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, lines=lines, draws=draws)
+    if segment_hop:
+        found = segment_figures(trials, scores, scorer.detector(), corpus, segment_hop)
+        report = report.model_copy(update={"segments": found})
     write_scores(folder / "scores.tsv", scores)
     told = verdicts(scores, manifest, point)
     write_predictions(folder / "predictions.csv", trials, scores, told, manifest, point.threshold)

@@ -29,7 +29,14 @@ def page(report: Report, measured: Measured, calibration: Calibration | None) ->
     title = f"{subject.bundle} on {subject.corpus}, {subject.subset}"
     sections = [
         _summary(report),
-        _section("Figures", _figures(report), _decisions(report.decisions), _outcomes(report), _operating_points(report)),
+        _section(
+            "Figures",
+            _figures(report),
+            _decisions(report.decisions),
+            _outcomes(report),
+            _operating_points(report),
+            _segments(report),
+        ),
         _section("Scores", _score_plots(report, measured, calibration)),
         _plots(_parts(spelled(by), list(parts)) for by, parts in groupby(report.parts, key=lambda part: part.by)),
         _section("Worst trials", _worst(report.worst)),
@@ -102,6 +109,11 @@ def _outcomes(report: Report) -> str:
         for one in report.outcomes
     ]
     return _table("At the shipped threshold, by file format and telephone line", header, rows)
+
+
+def _segments(report: Report) -> str:
+    rows = [(one.metric, figure(one.metric, one.value)) for one in report.segments]
+    return _table("Which part of an utterance is spoofed", ("metric", "value"), rows) if rows else ""
 
 
 def _operating_points(report: Report) -> str:

@@ -40,6 +40,10 @@ def scan(
     csv: Annotated[bool, typer.Option("--csv", help="CSV, as results come.")] = False,
     threads: Annotated[int, typer.Option(min=1, help="Threads for one inference.")] = 1,
     jobs: Annotated[int, typer.Option(min=1, help="Files judged at the same time.")] = 1,
+    segments: Annotated[
+        float | None,
+        typer.Option(help="Draw the scores of segments of so many seconds, such as 0.5, and tell the lowest stretch."),
+    ] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")] = False,
 ) -> int:
     """Tell whether recordings hold a living voice.
@@ -58,8 +62,8 @@ def scan(
     out = console()
     tally, start = Tally(), perf_counter()
     with _progress(out, len(files)) as advance:
-        writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector)
-        for outcome in judge(files, detector, jobs):
+        writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, segments is not None)
+        for outcome in judge(files, detector, jobs, segments):
             writer.write(outcome)
             tally.add(outcome)
             advance()
@@ -95,16 +99,16 @@ def find(paths: Iterable[str]) -> list[str]:
     return files
 
 
-def judge(files: Iterable[str], detector: Detector, jobs: int) -> Iterator[Outcome]:
+def judge(files: Iterable[str], detector: Detector, jobs: int, segment_hop: float | None = None) -> Iterator[Outcome]:
     """The outcome of each file, in order; `jobs` files are in work at the same time."""
     if jobs == 1:
-        yield from (_judge(file, detector) for file in files)
+        yield from (_judge(file, detector, segment_hop) for file in files)
         return
     pool = ThreadPoolExecutor(jobs)
     waiting: deque[Future[Outcome]] = deque()
     try:
         for file in files:
-            waiting.append(pool.submit(_judge, file, detector))
+            waiting.append(pool.submit(_judge, file, detector, segment_hop))
             if len(waiting) > 2 * jobs:
                 yield waiting.popleft().result()
         while waiting:
@@ -113,9 +117,9 @@ def judge(files: Iterable[str], detector: Detector, jobs: int) -> Iterator[Outco
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _judge(file: str, detector: Detector) -> Outcome:
+def _judge(file: str, detector: Detector, segment_hop: float | None) -> Outcome:
     try:
-        return Outcome(file, detector.detect(sys.stdin.buffer.read() if file == STDIN else file))
+        return Outcome(file, detector.detect(sys.stdin.buffer.read() if file == STDIN else file, segment_hop=segment_hop))
     except AudioError as error:
         return Outcome(file, error=str(error))
     except OSError as error:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from ..band import Band
 from ..detector import Detector
-from ..result import Provenance, Result
+from ..result import Provenance, Result, lowest_stretch
 from ..terminal.console import WORDS, duration, mark, printable
 
 __all__ = ["FIELDS", "KINDS", "CsvLines", "JsonLines", "Outcome", "Rows", "Tally", "Writer", "bar", "clock", "heading", "unit"]
@@ -106,13 +106,19 @@ class Rows:
     """For people: what decides, a row for each outcome in columns that suit the terminal's width, and a summary. The file comes
     last in its row, whole unless a terminal is too narrow for it."""
 
-    def __init__(self, out: Console, detector: Detector) -> None:
-        self._out, self._columns = out, _Columns.fit(out)
+    def __init__(self, out: Console, detector: Detector, segments: bool = False) -> None:
+        self._out, self._columns, self._segments = out, _Columns.fit(out), segments
         out.print(Text(printable(heading(detector)), "dim"), soft_wrap=False)
         out.print(Text(self._columns.header(unit(detector)), "bold"))
 
     def write(self, outcome: Outcome) -> None:
         self._out.print(self._columns.row(outcome, self._out))
+        if (
+            self._segments
+            and outcome.result is not None
+            and (drawn := strip(outcome.result, ascii_only=not _blocks(self._out)))
+        ):
+            self._out.print(Padding(Text(drawn, "dim"), (0, 0, 0, 2), expand=False), soft_wrap=False)
         # The row shows the file's name already.
         if more := (outcome.error or "").removeprefix(f"{outcome.file} ") or self._columns.left_out(outcome):
             self._out.print(Padding(Text(printable(more), "dim"), (0, 0, 0, 2), expand=False), soft_wrap=False)
@@ -123,6 +129,22 @@ class Rows:
         files = f"{tally.kinds.total()} file{'' if tally.kinds.total() == 1 else 's'}"
         line = f"{files}: {counts}; {tally.audio:.1f} s of audio in {seconds:.1f} s{factor}"
         self._out.print(Text(line, "bold"), soft_wrap=False)
+
+
+def strip(result: Result, *, ascii_only: bool) -> str:
+    """The scores of a result's segments, one character each from lowest to highest, and where the lowest stretch is."""
+    lowest = lowest_stretch(result.segments)
+    if lowest is None:
+        return ""
+    steps = "_.-=+*%#" if ascii_only else "▁▂▃▄▅▆▇█"
+    scores = [one.score for one in result.segments]
+    span = max(scores) - min(scores) or 1.0
+    drawn = "".join(steps[min(int((score - min(scores)) / span * len(steps)), len(steps) - 1)] for score in scores)
+    return f"{drawn}  lowest from {lowest.start:.2f} to {lowest.end:.2f} s, {lowest.score:+.1f}"
+
+
+def _blocks(out: Console) -> bool:
+    return (out.encoding or "").lower().startswith("utf")
 
 
 VERDICT, SCORE, TIME, GAP = 12, 6, 7, 2

@@ -15,6 +15,7 @@ from ..result import Event, Result, Segment
 from ..sources import Lost
 from .hysteresis import Watch
 from .levels import LevelMeter, is_clipped
+from .segments import Localiser
 from .speech_gate import CHUNK, SpeechGate, Turns
 from .verdict import Findings, Judge
 
@@ -39,11 +40,14 @@ class Follower:
     The result is defined on the bundle's grid: windows begin at multiples of its hop, counted from the first sample, and a last
     one is aligned to the end. A watch has windows of its own, for events; where both ask for the same one it is scored once.
     Without a watch the signal is a recording: there are no verdicts on the way, every segment is kept, and unusable samples
-    leave the recording undecided.
+    leave the recording undecided. A localiser has windows of its own too, and no events.
     """
 
-    def __init__(self, judge: Judge, sample_rate: int, gate: SpeechGate, watch: Watch | None) -> None:
+    def __init__(
+        self, judge: Judge, sample_rate: int, gate: SpeechGate, watch: Watch | None, localiser: Localiser | None = None
+    ) -> None:
         self._judge, self._sample_rate, self._gate, self._watch = judge, sample_rate, gate, watch
+        self._localiser = localiser
         self._contract = judge.contract
         self._continuation = Continuation(judge.engine, self._contract.window)
         self._recording = watch is None
@@ -88,6 +92,8 @@ class Follower:
         yield from self._advance(self._resampler.finish())
         self._history.extend(np.zeros(0, np.float32), self._gate.finish())
         yield from self._windows()
+        if self._localiser:
+            self._locate(self._localiser, self._history.end)
         last = self._grid_end - self._contract.hop if self._grid_end > self._contract.window else 0
         if last < self._history.end:
             yield from self._consider(self._history.end, on_grid=True)
@@ -117,6 +123,9 @@ class Follower:
 
     def _windows(self) -> Iterator[Event]:
         """Considers the windows that became complete, of the grid and of the watch, in order of their ends."""
+        while self._localiser and self._localiser.end <= self._history.gated:
+            self._locate(self._localiser, self._localiser.end)
+            self._localiser.step()
         watch = self._watch
         while (end := min(self._grid_end, watch.end if watch else self._grid_end)) <= self._history.gated:
             on_grid, due = end == self._grid_end, watch if watch and end == watch.end else None
@@ -147,6 +156,15 @@ class Follower:
             self._weight += speech
         if watch:
             yield from watch.take(segment, speech)
+
+    def _locate(self, localiser: Localiser, end: int) -> None:
+        """Scores the localiser's window that ends at `end`, if it can be judged."""
+        start = max(0, end - localiser.window)
+        samples, speech = self._history.cut(start, end)
+        if localiser.wants(speech) and not is_clipped(samples):
+            raw = self._continuation.score(start, end, self._history.samples)
+            rate = self._contract.sample_rate
+            localiser.take(Segment(start / rate, end / rate, self._judge.calibrated(raw)))
 
     def _findings(self) -> Findings:
         rate, levels = self._sample_rate, self._levels

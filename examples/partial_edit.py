@@ -1,0 +1,34 @@
+"""Which second of a recording was replaced: the stretch whose scores stand out from the rest.
+
+python examples/partial_edit.py RECORDING
+
+Every recording has a lowest stretch; it tells where to listen first. What the embedded model finds is measured in docs/limits.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from vivavoce import Detector
+from vivavoce.result import lowest_stretch
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recording")
+    parser.add_argument("--hop", type=float, default=0.5, help="seconds a segment (0.5)")
+    options = parser.parse_args()
+    result = Detector().detect(options.recording, segment_hop=options.hop)
+    print(result)
+    for segment in result.segments:
+        print(f"{segment.start:7.2f} to {segment.end:7.2f} s  {segment.score:+6.2f}")
+    lowest = lowest_stretch(result.segments)
+    if lowest is None:
+        print("There is too little speech to compare.")
+    else:
+        print(f"Listen first from {lowest.start:.2f} to {lowest.end:.2f} s, where the score is {lowest.score:+.2f} on average.")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
