@@ -2,7 +2,7 @@
 
 python examples/partial_edit.py RECORDING
 
-Every recording has a lowest stretch; it tells where to listen first. What the embedded model finds is measured in docs/limits.md.
+Every recording has a lowest stretch; it tells where to listen first. docs/limits.md has what the embedded model finds.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from vivavoce import Detector
 from vivavoce.result import lowest_stretch
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recording")
     parser.add_argument("--hop", type=float, default=0.5, help="seconds a segment (0.5)")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     result = Detector().detect(options.recording, segment_hop=options.hop)
     print(result)
     for segment in result.segments:

@@ -189,6 +189,14 @@ def test_voice_login(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFi
     assert all(0 <= cost <= 1 for cost in costs.values())
 
 
+def test_partial_edit_tells_where_to_listen(capsys: pytest.CaptureFixture[str]) -> None:
+    clip = AUDIO / "human_allison_en.flac"
+    assert load("partial_edit").main([str(clip), "--hop", "1"]) == 0
+    rows = capsys.readouterr().out.splitlines()
+    assert len(rows) == 1 + 7 + 1
+    assert rows[-1].startswith("Listen first from ")
+
+
 def test_voice_login_counts_what_min_adcf_counts() -> None:
     module = load("voice_login")
     metrics = pytest.importorskip("vivavoce_calibration.metrics")
