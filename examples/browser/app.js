@@ -1,16 +1,30 @@
 // The page: sources in, verdicts out. What computes is in worker.js.
 
 import { decode, listen } from "./audio.js";
-import { chooseEngine, operatingPoint, readFile, readManifest } from "./bundle.js";
+import { band, chooseEngine, choices, readFile, readManifest, verdictOf } from "./bundle.js";
 import { drawTimeline } from "./timeline.js";
 
 const BUNDLE = new URL("bundle/", location.href).href;
 const FORGET_AFTER = 5; // seconds without speech after which the next speaker is judged afresh
 const KEPT = 4096; // windows that the page remembers, as a stream of the Python package does
 const WORDS = { bonafide: "✓ Bona fide: a living voice", spoof: "✗ Spoof: a synthetic voice", undecided: "? Undecided" };
+const SIDES = { bonafide: "bona fide", spoof: "spoof", undecided: "between" };
+const LENIENT = "✓ Accepted, though it leans synthetic"; // below 0, where a threshold accepts nearly everybody
+// What to do about each reason, as `result.remedy` of the Python package says it.
+const REMEDIES = {
+  "empty": "It holds no samples. Record again.",
+  "not finite": "It holds NaN or infinite samples. Repair what produces it; they are not audio.",
+  "out of range": "It holds samples beyond 10 times full scale. Give floats within -1 to 1, integers as int16 or int32.",
+  "silent": "It never rises above -70 dB of full scale. Unmute the microphone or raise its gain.",
+  "too short": "It is shorter than the speech that the bundle needs. Record for longer.",
+  "no speech": "Nobody speaks in it. Record again, nearer to the microphone.",
+  "too little speech": "It holds less speech than the bundle needs. Record for longer.",
+  "clipped": "It is overloaded until little of the waveform is left. Lower the gain and record again.",
+  "between": "Its score lies between the two thresholds. Ask for more: another recording, or another proof.",
+};
 const show = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
 
-let manifest, live;
+let manifest, live, playing;
 let heard = nothing();
 
 // The worker answers messages in order; `ask` gives the promise of an answer.
@@ -48,10 +62,11 @@ async function start() {
 
 async function judgeFile(file) {
   busy(true);
+  reset(file.name);
   try {
     say(`Judging ${file.name}…`, "working");
     const { samples, rate } = await decode(await file.arrayBuffer());
-    reset();
+    play(file);
     await ask("open", { rate });
     for (let start = 0; start < samples.length; start += rate) {
       take(await ask("feed", { samples: samples.slice(start, start + rate) }));
@@ -71,7 +86,7 @@ async function toggleMicrophone() {
       (samples) => live && ask("feed", { samples }, [samples.buffer]).then(take, fail),
       () => stopMicrophone().then(() => say("The microphone went away. The verdict is that of everything heard.", "done")),
     );
-    reset();
+    reset("Microphone");
     await ask("open", { rate: microphone.rate });
     live = microphone;
     microphone.begin();
@@ -97,8 +112,8 @@ async function stopMicrophone() {
 
 /** Takes in what the worker found: the windows that are new and, at the end, the result. */
 function take(found) {
-  const { threshold } = operatingPoint(manifest, show.point.value);
-  show.windows.append(...found.windows.map((window) => row(window, threshold)));
+  const chosen = band(manifest, show.point.value);
+  show.windows.append(...found.windows.map((window) => row(window, chosen)));
   heard.windows.push(...found.windows);
   while (heard.windows.length > KEPT) heard.windows.shift(), show.windows.firstChild.remove();
   heard.finished ||= "reason" in found;
@@ -108,28 +123,32 @@ function take(found) {
 }
 
 function render() {
-  const { threshold } = operatingPoint(manifest, show.point.value);
+  const chosen = band(manifest, show.point.value);
   const last = heard.windows.at(-1);
   const forgotten = heard.duration - heard.lastSpeech > FORGET_AFTER;
   const early = heard.speech < manifest.audio.first_verdict;
   const current = forgotten || early ? undefined : last?.score;
   const score = heard.finished ? (heard.reason ? undefined : heard.score) : current;
-  const verdict = score === undefined ? (heard.finished ? "undecided" : "none") : score >= threshold ? "bonafide" : "spoof";
+  const verdict = score === undefined ? (heard.finished ? "undecided" : "none") : verdictOf(score, chosen);
+  const words = verdict === "bonafide" && manifest.calibration && score < 0 ? LENIENT : WORDS[verdict];
   show.verdict.dataset.verdict = verdict;
-  write(show.answer, WORDS[verdict] ?? (live ? "Listening…" : "Nothing heard yet."));
-  write(show.detail, detail(verdict, threshold, last));
+  write(show.answer, words ?? (live ? "Listening…" : "Nothing heard yet."));
+  write(show.detail, detail(verdict, score, chosen, last));
   number(show.score, score, (value) => signed(value));
   number(show.probability, score === undefined ? undefined : probability(score), (value) => value.toFixed(2));
   write(show.heard, `${heard.duration.toFixed(1)} s`);
   write(show.speech, `${heard.speech.toFixed(1)} s`);
-  write(show.span, drawTimeline(show.timeline, heard, threshold));
+  const { begin, end, step } = drawTimeline(show.timeline, heard, chosen);
+  write(show.begin, `${begin.toFixed(0)} s`);
+  write(show.span, `${end.toFixed(0)} s, a line every ${step} s`);
 }
 
-function detail(verdict, threshold, last) {
+function detail(verdict, score, chosen, last) {
   if (verdict === "none") return live ? (heard.speaking ? "Somebody speaks." : "Nobody speaks.") : "";
-  if (verdict === "undecided") return `${heard.reason[0].toUpperCase()}${heard.reason.slice(1)}.`;
+  const reason = score === undefined ? heard.reason : "between";
+  if (verdict === "undecided") return `${reason[0].toUpperCase()}${reason.slice(1)}. ${REMEDIES[reason]}`;
   const what = heard.finished ? "The whole recording" : `The last window, from ${last.start.toFixed(1)} to ${last.end.toFixed(1)} s`;
-  return `${what}, against a threshold of ${signed(threshold)}.`;
+  return `${what}, against a threshold of ${signed(verdict === "spoof" ? chosen.reject : chosen.accept)}.`;
 }
 
 function probability(score) {
@@ -137,9 +156,9 @@ function probability(score) {
   return prior && 1 / (1 + (Math.exp(-score) * (1 - prior)) / prior);
 }
 
-function row({ start, end, speech, score }, threshold) {
+function row({ start, end, speech, score }, chosen) {
   const line = document.createElement("tr");
-  line.append(...[start.toFixed(2), end.toFixed(2), speech.toFixed(2), signed(score), score >= threshold ? "bona fide" : "spoof"].map((text) => cell(text, "td")));
+  line.append(...[start.toFixed(2), end.toFixed(2), speech.toFixed(2), signed(score), SIDES[verdictOf(score, chosen)]].map((text) => cell(text, "td")));
   Object.assign(line.dataset, { start, end, speech, score });
   return line;
 }
@@ -158,16 +177,18 @@ function describeModel() {
     pair.append(cell(name, "dt"), cell(fact, "dd"));
     return pair;
   }));
-  show.point.replaceChildren(...manifest.operating_points.map(({ name }) => new Option(name, name)));
+  show.point.replaceChildren(...choices(manifest).map((name) => new Option(name.replace(", ", " and "), name)));
   show.point.value = manifest.default_operating_point;
   describePoint();
 }
 
 function describePoint() {
-  const { threshold, fpr, fnr, corpus } = operatingPoint(manifest, show.point.value);
+  const { accept, reject, points } = band(manifest, show.point.value);
+  const [{ fpr, corpus }, { fnr }] = [points[0], points.at(-1)];
   const rate = ({ value, low, high }) => `${percent(value)} (${percent(low)} to ${percent(high)})`;
   const rates = fpr && fnr ? ` On ${corpus} ${rate(fpr)} of spoofs were accepted and ${rate(fnr)} of living voices rejected.` : "";
-  write(show.rates, `Bona fide from ${signed(threshold)} on.${rates}`);
+  const between = reject < accept ? `, spoof below ${signed(reject)}, undecided between` : " on";
+  write(show.rates, `Bona fide from ${signed(accept)}${between}.${rates}`);
 }
 
 function cell(text, kind) {
@@ -180,15 +201,27 @@ function nothing() {
   return { windows: [], duration: 0, speech: 0, speaking: false, lastSpeech: 0, finished: false };
 }
 
-function reset() {
+/** Forgets what was heard, and names what comes. */
+function reset(name) {
   heard = nothing();
+  write(show.name, name);
+  show.player.hidden = true;
+  show.player.removeAttribute("src");
   show.windows.replaceChildren();
   render();
 }
 
+/** Lets the user hear what was judged. */
+function play(file) {
+  URL.revokeObjectURL(playing);
+  playing = URL.createObjectURL(file);
+  show.player.src = playing;
+  show.player.hidden = false;
+}
+
 function changeThreshold() {
-  const { threshold } = operatingPoint(manifest, show.point.value);
-  show.windows.replaceChildren(...heard.windows.map((window) => row(window, threshold)));
+  const chosen = band(manifest, show.point.value);
+  show.windows.replaceChildren(...heard.windows.map((window) => row(window, chosen)));
   describePoint();
   render();
 }

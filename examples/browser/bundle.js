@@ -33,8 +33,25 @@ export function chooseEngine(manifest) {
   return engine;
 }
 
-export function operatingPoint(manifest, name = manifest.default_operating_point) {
-  return manifest.operating_points.find((point) => point.name === name);
+/** The names between which the page lets choose: every single threshold, and every two whose error rates are equal. */
+export function choices(manifest) {
+  const names = manifest.operating_points.map(({ name }) => name);
+  const rates = names.filter((name) => name.startsWith("fpr=")).map((name) => name.slice(4));
+  return [...names, ...rates.filter((rate) => names.includes(`fnr=${rate}`)).map((rate) => `fpr=${rate}, fnr=${rate}`)];
+}
+
+/** The thresholds of a choice, as the Python package has them: bona fide from `accept` on, spoof below `reject`. */
+export function band(manifest, choice) {
+  const points = choice.split(", ").map((name) => manifest.operating_points.find((point) => point.name === name));
+  let [accept, reject] = [points[0].threshold, points.at(-1).threshold];
+  if (accept < reject) accept = reject = (accept + reject) / 2;
+  // What is likelier from a living voice is never called spoof.
+  if (manifest.calibration) reject = Math.min(reject, 0, accept);
+  return { accept, reject, points };
+}
+
+export function verdictOf(score, { accept, reject }) {
+  return score >= accept ? "bonafide" : score < reject ? "spoof" : "undecided";
 }
 
 async function download(url) {

@@ -5,6 +5,7 @@ import { chooseEngine, readFile } from "./bundle.js";
 import { Follower } from "./follower.js";
 import { SpeechGate } from "./speech.js";
 
+ort.env.logLevel = "error";
 ort.env.wasm.numThreads = 1; // More need headers for cross-origin isolation, which a plain file server does not send.
 ort.env.wasm.wasmPaths = { wasm: new URL("./vendor/ort-wasm-simd-threaded.wasm", import.meta.url).href };
 
@@ -14,7 +15,8 @@ const actions = {
   /** Opens the bundle in the folder `url`, and the speech gate. */
   async load({ url, manifest }) {
     const engine = chooseEngine(manifest);
-    const options = { executionProviders: ["wasm"] };
+    // Of the inputs with defaults, the state of a stream's beginning, it would warn one by one.
+    const options = { executionProviders: ["wasm"], logSeverityLevel: 3 };
     const session = await ort.InferenceSession.create(await readFile(url, engine), options);
     model = { manifest, engine, session };
     gate = await ort.InferenceSession.create(new URL("./vendor/silero_vad_v6.onnx", import.meta.url).href, options);

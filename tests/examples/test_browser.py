@@ -26,7 +26,9 @@ import soxr
 from speaking import RATE, speech
 
 from vivavoce import Detector, Result
+from vivavoce.band import choose
 from vivavoce.bundle import Bundle, default_bundle, sha256
+from vivavoce.result import REMEDIES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -205,7 +207,8 @@ def test_another_threshold_gives_another_verdict_without_scoring_again(page: Any
     for point in Bundle(default_bundle()).manifest.operating_points:
         page.select_option("#point", point.name)
         shown = float(page.get_attribute("#score", "value"))
-        verdict = "bonafide" if shown >= point.threshold else "spoof"
+        band = choose(Bundle(default_bundle()), point.name)
+        verdict = "bonafide" if shown >= band.accept else "spoof" if shown < band.reject else "undecided"
         assert page.get_attribute("#verdict", "data-verdict") == verdict
     np.testing.assert_array_equal(segments(page), before)
 
@@ -219,11 +222,13 @@ def test_what_holds_no_speech_is_undecided(page: Any, tmp_path: Path) -> None:
         judge(page, tmp_path / f"{name}.wav")
         reason = Detector().detect(tmp_path / f"{name}.wav").reason
         assert page.get_attribute("#verdict", "data-verdict") == "undecided"
-        assert page.text_content("#detail").lower() == f"{reason}."
+        assert page.text_content("#detail").lower() == f"{reason}. {REMEDIES[reason]}".lower()
     (tmp_path / "text.wav").write_text("no audio")
     page.evaluate("document.querySelector('#status').dataset.state = ''")
     page.set_input_files("#file", tmp_path / "text.wav")
     assert "cannot decode" in wait_for(page, "done", "error")
+    assert page.get_attribute("#verdict", "data-verdict") == "none", "the last file's verdict is gone"
+    assert page.text_content("#name") == "text.wav"
 
 
 @pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 48_000])

@@ -22,6 +22,7 @@ from speaking import RATE, speech
 
 from vivavoce import Detector, Microphone
 from vivavoce.bundle import Bundle
+from vivavoce.result import REMEDIES
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 AUDIO = EXAMPLES / "audio"
@@ -115,6 +116,11 @@ def test_server() -> None:
         assert events[-1]["verdict"] == Detector().detect(path).verdict
         assert events[-1]["score"] == pytest.approx(Detector().detect(path).score, abs=0.1), "but for 16-bit samples"
         assert any(event["kind"] == "score" for event in events[:-1])
+
+
+def test_the_page_in_the_browser_gives_the_advice_of_the_package() -> None:
+    script = (EXAMPLES / "browser" / "app.js").read_text("utf-8")
+    assert all(f'"{reason}": "{remedy}"' in script for reason, remedy in REMEDIES.items())
 
 
 def test_voice_agent_gate(capsys: pytest.CaptureFixture[str], tiny_bundle: Path) -> None:
