@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from vivavoce_calibration.challenges.files import SUBMISSIONS, read_matched, rea
 from vivavoce_calibration.challenges.scorecard import METRICS, scorecard
 from vivavoce_calibration.challenges.tandem import asv_error_rates_at_eer, min_tdcf_2019
 from vivavoce_calibration.commands.metrics import metrics_command
+from vivavoce_calibration.commands.verbs import evaluate_command
 from vivavoce_calibration.corpora import CorpusError, Trial
 from vivavoce_calibration.metrics import eer
 
@@ -179,3 +181,31 @@ def test_the_command_tells_tables(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "1 bona fide, 1 spoof" in printed
     assert "A11" in printed
     assert "100.00 %" in printed
+
+
+def test_singing_is_evaluated_and_scored_by_its_convention(tiny_bundle: Path, tmp_path: Path) -> None:
+    """CtrSVDD's list and audio through `evaluate`, its score file back through `metrics`: the same figures, by attack too."""
+    clips = sorted((Path(__file__).parents[2] / "examples" / "audio").glob("*_en.*"))[:4]
+    corpus = tmp_path / "corpus"
+    (corpus / "test_set").mkdir(parents=True)
+    rows = []
+    listed = (
+        "m4 - bonafide",
+        "m4 - bonafide",
+        "m4 A09 deepfake",
+        "m4 A10 deepfake",
+        "m4 A14 deepfake",
+        "acesinger A09 deepfake",
+    )
+    for number, (source, system, key) in enumerate(one.split() for one in listed):
+        name = f"CtrSVDD_0001_E_{number:07}"
+        shutil.copy(clips[number % 4], corpus / "test_set" / f"{name}{clips[number % 4].suffix}")
+        rows.append(f"{source} singer{number} {name} - {system} {key}")
+    keys = save(corpus / "test.txt", *rows)
+    evaluate_command(tiny_bundle, corpus, out=tmp_path / "out", jobs=1, draws=20, submission="ctrsvdd")
+    told = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert (told["bonafide"], told["spoof"]) == (2, 2)
+    found = scorecard(read_matched(tmp_path / "out" / "score.txt", keys), draws=0)
+    values = {one.metric: one.value for one in found.figures}
+    assert values["EER"] == next(one["value"] for one in told["figures"] if one["metric"] == "EER")
+    assert [part.name for part in found.parts if part.by == "system"] == ["A09", "A10"]
