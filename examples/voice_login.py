@@ -1,39 +1,33 @@
-"""Voice login: what a countermeasure in front of a speaker verifier saves, and what it costs.
+"""Voice login: enrol, verify, and ask for more where the countermeasure is not sure.
 
-Speakers of the subset `test` with three recordings or more enrol with two. All other recordings are attempts: by their own
-speaker (target), as anybody else (nontarget), and of spoofs as whoever the verifier finds most alike, as an attacker would
-choose. Thresholds are those of the subset `fit`. The verifier is a stand-in: means and deviations of cepstra and a cosine. Its
-equal error rate is printed; put your own into `embed`. Needs `pip install "vivavoce[app,calibrate]"`.
+The countermeasure's band decides first, then the speaker verifier. That is a stand-in, means and deviations of cepstra and a
+cosine: put your own into `embed`. `voice_login_worth.py` tells on a corpus what the pair is worth. Needs scipy
+(`pip install "vivavoce[app,calibrate]"`).
 
-python examples/voice_login.py my-corpus --fit dev --test eval
+python examples/voice_login.py --enrol examples/audio/human_carlo_it.flac --verify examples/audio/synthetic_pico_it.flac
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.signal import stft
 
-from vivavoce import VivavoceError
+from vivavoce import Detector, VivavoceError
 from vivavoce.audio import load
-from vivavoce.bundle import Bundle, default_bundle
-from vivavoce_calibration.challenges.tandem import ADCF_PAPER, min_adcf
-from vivavoce_calibration.corpora import read_corpus
-from vivavoce_calibration.llr import fit, llr
-from vivavoce_calibration.metrics import FloatArray, eer, error_rates
-from vivavoce_calibration.scoring import Scorer, score_corpus
 
-System = Callable[[FloatArray, FloatArray], FloatArray]
-COSTS = ADCF_PAPER.weights()  # prior times cost of a miss, of another accepted, of a spoof
+Decision = Literal["accept", "step up", "reject"]
+Vector = NDArray[np.floating[Any]]
 
 
-def embed(path: Path) -> FloatArray:
+def embed(path: Path) -> Vector:
     """Means and standard deviations of 19 mel cepstra over the louder half of the frames, (38,)."""
     power = np.abs(stft(load(path, 16_000), 16_000, nperseg=400, noverlap=240, nfft=512)[2]) ** 2
     edges = 700 * (10 ** (np.linspace(0, 2595 * np.log10(1 + 8000 / 700), 28) / 2595) - 1) / 8000 * 256
@@ -45,63 +39,54 @@ def embed(path: Path) -> FloatArray:
     return np.concatenate([cepstra.mean(axis=1), cepstra.std(axis=1)])
 
 
-def attempts(corpus: Path, subset: str, bundle: Path) -> dict[str, tuple[FloatArray, FloatArray]]:
-    """For the attempts of each kind the verifier's scores and the countermeasure's."""
-    trials = read_corpus(corpus, subset=subset)
-    living = {one.id: one.score for one in score_corpus(trials, Scorer(bundle))}
-    voices = np.array([embed(trial.audio) for trial in trials])
-    voices = (voices - voices.mean(axis=0)) / voices.std(axis=0)
-    voices /= np.linalg.norm(voices, axis=1, keepdims=True)
-    speakers = sorted({trial.speaker or "" for trial in trials if trial.key == "bonafide"})
-    own = {who: [n for n, one in enumerate(trials) if (one.speaker, one.key) == (who, "bonafide")] for who in speakers}
-    enrolled = {who: numbers[:2] for who, numbers in own.items() if len(numbers) > 2}
-    used = {number for numbers in enrolled.values() for number in numbers}
-    models = np.array([voices[numbers].mean(axis=0) for numbers in enrolled.values()])
-    pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
-    for number, trial in enumerate(trials):
-        alike, cm = models @ voices[number], living[trial.id]
-        if trial.key == "spoof":
-            pairs["spoof"].append((alike.max(), cm))
-        elif number not in used:
-            for who, score in zip(enrolled, alike, strict=True):
-                pairs["target" if trial.speaker == who else "nontarget"].append((score, cm))
-    return {kind: (np.array(both)[:, 0], np.array(both)[:, 1]) for kind, both in pairs.items()}
+class Login:
+    """Enrols people by name, and lets them in: "accept", "step up" (ask for a code) or "reject", with the reason."""
+
+    def __init__(self, detector: Detector, alike: float) -> None:
+        self._detector, self._alike = detector, alike
+        self._models: dict[str, Vector] = {}
+
+    def enrol(self, name: str, recordings: Sequence[Path]) -> None:
+        """Takes somebody's voice. Only living voices: a model of a synthetic one would open the door to it."""
+        for recording in recordings:
+            if not (result := self._detector.detect(recording)).accepted:
+                raise ValueError(f"{recording} cannot enrol anybody: {result}. {result.remedy or 'Record again.'}")
+        self._models[name] = np.mean([unit(embed(recording)) for recording in recordings], axis=0)
+
+    def verify(self, name: str, recording: Path) -> tuple[Decision, str]:
+        """Whether a recording is of that person, living."""
+        result = self._detector.detect(recording)
+        if result.verdict == "spoof":
+            return "reject", str(result)
+        if self._models[name] @ unit(embed(recording)) < self._alike:
+            return "reject", "another voice"
+        return ("accept", str(result)) if result.accepted else ("step up", f"{result}. {result.remedy}")
 
 
-def best_threshold(target: FloatArray, nontarget: FloatArray, spoof: FloatArray) -> float:
-    """The threshold of the lowest a-DCF."""
-    choices = np.unique(np.concatenate([target, nontarget, spoof]))
-    miss, others, spoofs = (np.searchsorted(np.sort(one), choices) / one.size for one in (target, nontarget, spoof))
-    return float(choices[np.argmin(COSTS[0] * miss + COSTS[1] * (1 - others) + COSTS[2] * (1 - spoofs))])
+def unit(voice: Vector) -> Vector:
+    return voice / np.linalg.norm(voice)
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("corpus", type=Path, help="a corpus whose lists name speakers, such as ASVspoof 2019 LA")
-    parser.add_argument("--fit", default="dev", help="the subset for thresholds (dev)")
-    parser.add_argument("--test", default="eval", help="the subset to report (eval)")
-    parser.add_argument("--bundle", type=Path, default=default_bundle(), help="the embedded bundle by default")
+    parser.add_argument("--enrol", nargs="+", type=Path, required=True, help="recordings of one person")
+    parser.add_argument("--verify", nargs="+", type=Path, required=True, help="recordings of who claims to be that person")
+    parser.add_argument("--accept", default="fpr=10%", help="the threshold from which a voice is taken for living")
+    parser.add_argument("--reject", default="fnr=10%", help="the threshold below which it is not; between, step up")
+    parser.add_argument("--alike", type=float, default=0.8, help="the cosine from which two voices are one person's (0.8)")
+    parser.add_argument("--bundle", type=Path, help="a bundle's folder; the embedded one by default")
     options = parser.parse_args(arguments)
 
-    dev, test = (attempts(options.corpus, one, options.bundle) for one in (options.fit, options.test))
-    verifier = fit(dev["target"][0], dev["nontarget"][0], corpus=f"{options.corpus.name} {options.fit}")
-    systems: dict[str, System] = {"verifier alone": lambda asv, cm: asv}
-    systems["sum of both LLRs"] = lambda asv, cm: llr(verifier, asv) + cm
-    for point in Bundle(options.bundle).manifest.operating_points:
-        systems[f"gate at {point.name}"] = lambda asv, cm, least=point.threshold: np.where(cm >= least, asv, -2.0)
-    print(f"Verifier (stand-in): EER {eer(test['target'][0], test['nontarget'][0]):.1%}")
-    print("Attempts:", ", ".join(f"{asv.size} {kind}" for kind, (asv, _) in test.items()))
-    print(f"{'system':18} {'min a-DCF':>9}   at the threshold of {options.fit}: targets rejected, others and spoofs accepted")
-    for name, system in systems.items():
-        fitted, scores = ([system(*one[kind]) for kind in ("target", "nontarget", "spoof")] for one in (dev, test))
-        rates = [error_rates(scores[0], other, best_threshold(*fitted)) for other in scores[1:]]
-        lowest = min_adcf(*scores, costs=ADCF_PAPER)
-        print(f"{name:18} {lowest:9.3f}   {rates[0].fnr:7.1%} {rates[0].fpr:7.1%} {rates[1].fpr:7.1%}")
+    login = Login(Detector(options.bundle, accept=options.accept, reject=options.reject), options.alike)
+    login.enrol("you", options.enrol)
+    for recording in options.verify:
+        decision, why = login.verify("you", recording)
+        print(f"{recording}: {decision} ({why})")
     return 0
 
 
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except VivavoceError as error:
+    except (VivavoceError, ValueError) as error:
         sys.exit(f"Error: {error}")

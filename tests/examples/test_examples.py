@@ -33,6 +33,8 @@ SCRIPTS = [*sorted(EXAMPLES.glob("*.py")), EXAMPLES / "browser" / "prepare.py"]
 def load(name: str) -> ModuleType:
     """An example as a module; skips where what it needs is not installed."""
     path = next(script for script in SCRIPTS if script.stem == name)
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))
     specification = importlib.util.spec_from_file_location(name, path)
     assert specification
     assert specification.loader
@@ -186,13 +188,16 @@ def test_recalibrate(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFi
 
 def test_voice_login(tmp_path: Path, tiny_bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
     corpus = pytest.importorskip("loudness_corpus").make_corpus(tmp_path / "corpus")
-    assert load("voice_login").main([str(corpus), "--bundle", str(tiny_bundle)]) == 0
-    _, counts, _, *rows = capsys.readouterr().out.splitlines()
+    assert load("voice_login_worth").main([str(corpus), "--bundle", str(tiny_bundle)]) == 0
+    shown = capsys.readouterr()
+    _, counts, _, *rows, advice = shown.out.splitlines()
+    assert "dev, voices: " in shown.err
     # 40 recordings of 7 speakers, two of each enrolled; the 26 others are each one target and six nontarget attempts.
     assert set(counts.removeprefix("Attempts: ").split(", ")) == {"60 spoof", "26 target", "156 nontarget"}
     costs = {row[:18].strip(): float(row[18:28]) for row in rows}
     assert len(costs) == 2 + len(Bundle(tiny_bundle).manifest.operating_points)
     assert all(0 <= cost <= 1 for cost in costs.values())
+    assert costs[advice.removeprefix("Take the row that costs least: ").partition(". A band")[0]] == min(costs.values())
 
 
 def test_partial_edit_tells_where_to_listen(capsys: pytest.CaptureFixture[str]) -> None:
@@ -203,8 +208,22 @@ def test_partial_edit_tells_where_to_listen(capsys: pytest.CaptureFixture[str]) 
     assert rows[-1].startswith("Listen first from ")
 
 
+def test_voice_login_enrols_verifies_and_steps_up(tiny_bundle: Path, tmp_path: Path) -> None:
+    files = {name: tmp_path / f"{name}.wav" for name in ("loud", "between", "quiet")}
+    for file, gain in zip(files.values(), (1.0, 0.32, 0.05), strict=True):
+        soundfile.write(file, gain * speech(4), RATE)
+    detector = Detector(tiny_bundle)
+    scores = {name: detector.detect(file).score or 0.0 for name, file in files.items()}
+    banded = Detector(tiny_bundle, accept=scores["between"] + 0.1, reject=min(0.0, scores["between"] - 0.1))
+    login = load("voice_login").Login(banded, alike=0.5)
+    with pytest.raises(ValueError, match="cannot enrol"):
+        login.enrol("ann", [files["quiet"]])
+    login.enrol("ann", [files["loud"]])
+    assert [login.verify("ann", file)[0] for file in files.values()] == ["accept", "step up", "reject"]
+
+
 def test_voice_login_counts_what_min_adcf_counts() -> None:
-    module = load("voice_login")
+    module = load("voice_login_worth")
     metrics = pytest.importorskip("vivavoce_calibration.metrics")
     tandem = pytest.importorskip("vivavoce_calibration.challenges.tandem")
     rng = np.random.default_rng(0)
