@@ -1,5 +1,5 @@
-# `make run` scans the example recordings with the embedded bundle; `make test` runs the whole suite.
-# Each sets up its own virtual environment: the first holds only the runtime, the second the builders' tools too.
+# `make run` scans the example recordings with the embedded bundle; `make test` runs the suite, `make nightly` also what takes minutes
+# by nature, `make quick` a part in seconds. The first sets up a virtual environment with the runtime alone, the others one with everything.
 
 PYTHON ?= python3
 RUN := .venv-run
@@ -17,13 +17,25 @@ READERS ?= runs/readers
 # How many decisions may flip by the scan's estimate; the gate then measures.
 BUDGET ?= flips=0.55%
 
-.PHONY: run test lint model card figures schema docs clean
+# Two processes, a module in one piece; tests/conftest.py gives each one thread.
+PYTEST = $(DEV)/bin/python -m pytest --numprocesses 2 --dist loadfile
+# What `make quick` tries: rooms whose tests take milliseconds.
+QUICK := tests/house/test_public.py tests/house/test_rooms.py tests/calibration tests/runtime --ignore tests/calibration/test_scoring.py \
+	$(addprefix --ignore tests/runtime/,bench commands engines test_real_device.py)
+
+.PHONY: run test quick nightly lint model card figures schema docs clean
 
 run: $(RUN)/.done
 	$(RUN)/bin/vivavoce scan --exit-zero examples/audio
 
 test: $(DEV)/.done lint
-	$(DEV)/bin/python -m pytest
+	$(PYTEST) -m "not slow" --durations 10
+
+quick: $(DEV)/.done lint
+	$(PYTEST) -m "not slow" $(QUICK)
+
+nightly: $(DEV)/.done lint
+	$(PYTEST) --durations 30
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .

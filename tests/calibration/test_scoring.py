@@ -65,6 +65,7 @@ def test_processes_give_the_same_scores_in_the_same_order(bundle: Path, trials: 
     assert score_corpus(trials, Scorer(bundle), jobs=2) == alone
 
 
+@pytest.mark.slow
 def test_ray_gives_the_same_scores_in_the_same_order(bundle: Path, trials: list[Trial]) -> None:
     pytest.importorskip("ray")
     assert score_corpus(trials, Scorer(bundle), jobs=2, pool="ray") == score_corpus(trials, Scorer(bundle))

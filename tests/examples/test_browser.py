@@ -178,7 +178,12 @@ def agrees(page: Any, result: Result) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["human_june_fr.flac", "synthetic_piper_en.flac", "human_sphinx_en.flac", "synthetic_kokoro_ja.mp3"]
+    "name",
+    [
+        "human_june_fr.flac",
+        "synthetic_kokoro_ja.mp3",
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("synthetic_piper_en.flac", "human_sphinx_en.flac")),
+    ],
 )
 def test_a_file_scores_as_in_python(page: Any, name: str) -> None:
     judge(page, AUDIO / name)
@@ -271,6 +276,7 @@ def test_an_engine_that_carries_hears_what_is_before_a_window(page: Any) -> None
     assert plain == [[0, 16_000], [0, 16_000]]
 
 
+@pytest.mark.slow
 def test_the_page_is_accessible_in_light_and_dark_and_on_narrow_screens(
     page: Any, browser: Any, server: Server, prepare: ModuleType, tmp_path: Path
 ) -> None:
@@ -289,6 +295,7 @@ def test_the_page_is_accessible_in_light_and_dark_and_on_narrow_screens(
         other.context.close()
 
 
+@pytest.mark.slow
 def test_the_page_works_offline_once_loaded(browser: Any, site: Path) -> None:
     server = Server(site)
     page = opened(browser, server.url)
@@ -319,6 +326,7 @@ def offer_more_inputs(path: Path) -> str:
     return sha256(path.read_bytes())
 
 
+@pytest.mark.slow
 def test_another_bundle_runs_too(browser: Any, site: Path, tiny_bundle: Path, prepare: ModuleType, tmp_path: Path) -> None:
     # Chromium divides positive 16-bit samples by 32,767, so that a score of 40 may be off by 0.0012.
     self_test = Bundle(tiny_bundle).manifest.self_test.model_copy(update={"tolerance": 0.01})
