@@ -203,8 +203,8 @@ def test_the_page_is_whole_and_alone(report: Report, bundle: Path) -> None:
     assert not found.tags["script"] + found.tags["link"] + found.tags["img"] + found.tags["iframe"]
     assert "default-src 'none'" in text
     assert not re.search(r"#0000\w\w\b", text)
-    assert found.tags["svg"] == found.tags["figure"] == 3 + 5
-    assert text.count("<desc id=") == 8
+    assert found.tags["svg"] == found.tags["figure"] == 4 + 5
+    assert text.count("<desc id=") == 9
     assert "prefers-color-scheme:dark" in text
 
 

@@ -19,6 +19,19 @@ from .wording import figure, share, spelled
 
 __all__ = ["page"]
 
+MEANINGS = {
+    "EER": "both error rates where they are equal; lower is better, 50 % is chance",
+    "minDCF": "the least cost that any threshold has; lower is better, 1 is no use",
+    "actDCF": "the cost at the threshold that costs ask for; lower is better, near minDCF is well calibrated",
+    "AUC": "how often a living voice scores higher than a spoof; higher is better, 0.5 is chance",
+    "Cllr": "bits that the ratios cost on average; lower is better, 1 says nothing",
+    "min t-DCF": "the least cost in front of a speaker verifier; lower is better",
+    "HTER": "the mean of both error rates at the threshold; lower is better",
+    "FNR": "living voices rejected; lower is better",
+    "FPR": "spoofs accepted; lower is better",
+}
+"""What each figure means, by how its name begins."""
+
 SHOWN = 40
 """Parts in a plot; the table has all."""
 
@@ -37,9 +50,9 @@ def page(report: Report, measured: Measured, calibration: Calibration | None) ->
             _operating_points(report),
             _segments(report),
         ),
+        _section("Worst trials", _worst(report.worst)),
         _section("Scores", _score_plots(report, measured, calibration)),
         _plots(_parts(spelled(by), list(parts)) for by, parts in groupby(report.parts, key=lambda part: part.by)),
-        _section("Worst trials", _worst(report.worst)),
         _section("How this was measured", _method(report), _environment(report)),
     ]
     return f"""<!doctype html>
@@ -85,7 +98,13 @@ def _figures(report: Report) -> str:
     note = (
         "" if report.calibrated else "<p>The bundle has no calibration, so its scores have neither Cllr nor an actual cost.</p>"
     )
-    return _table(f"Figures with {report.level:.0%} intervals", ("metric", "value", "low", "high"), rows) + note
+    header = ("metric", "value", "low", "high", "what it is")
+    told = [(*row, _meaning(row[0])) for row in rows]
+    return _table(f"Figures with {report.level:.0%} intervals", header, told) + note
+
+
+def _meaning(metric: str) -> str:
+    return next((text for name, text in MEANINGS.items() if metric.startswith(name)), "")
 
 
 def _decisions(decisions: Sequence[Decisions]) -> str:
@@ -139,7 +158,7 @@ def _score_plots(report: Report, measured: Measured, calibration: Calibration | 
         plots.histograms(engine, classes if calibration else None, point.threshold, point.name),
     ]
     if calibration:
-        drawn.append(plots.reliability(*classes))
+        drawn += [plots.tippett(*classes, point.threshold), plots.reliability(*classes)]
     return _plots(drawn)
 
 
@@ -154,14 +173,14 @@ def _parts(by: str, parts: Sequence[Part]) -> str:
             share(part.fpr),
             f"{part.undecided:,}",
         )
-        for part in parts
+        for part in sorted(parts, key=_error, reverse=True)
     ]
     header = (by, "bona fide", "spoofs", "EER", "bona fide rejected", "spoofs accepted", "undecided")
     worst = sorted(parts, key=_error, reverse=True)[:SHOWN]
     shown = [part for part in parts if part in worst]
     note = f"<p>The plot shows the {SHOWN} parts with the highest error rates.</p>" if len(parts) > SHOWN else ""
     plot = plots.by_part(by, shown)
-    table = _table(f"Error rates by {by}; intervals in brackets", header, rows)
+    table = _table(f"Error rates by {by}, the worst first; intervals in brackets", header, rows)
     return _section(f"By {by}", note, plot, f"<details><summary>Table by {_text(by)}</summary>{table}</details>")
 
 
@@ -248,10 +267,15 @@ figure{{margin:0;max-width:32rem}}
 figure svg{{display:block;width:100%;height:auto;overflow:visible}}
 figcaption{{font-size:.85rem;color:var(--muted)}}
 figure text{{font-family:system-ui,sans-serif!important}}
-.table{{overflow-x:auto;margin:.75rem 0}}
-table{{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}}
+.table{{overflow-x:auto;margin:.75rem 0;
+background:linear-gradient(to left,var(--paper) 1rem,transparent) right local no-repeat,
+linear-gradient(to left,var(--line),transparent 1rem) right scroll no-repeat}}
+table{{width:100%;border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}}
 caption{{text-align:left;color:var(--muted);padding:.25rem 0}}
 th,td{{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);white-space:nowrap}}
 th{{font-weight:600}}tbody th{{font-weight:400}}
+td:last-child{{white-space:normal;min-width:12rem}}
 summary{{cursor:pointer;color:var(--muted)}}
+@media (max-width:40rem){{th,td{{white-space:normal;overflow-wrap:anywhere;padding-right:.5rem}}
+table{{font-size:.8rem}}td:last-child{{min-width:0}}}}
 """

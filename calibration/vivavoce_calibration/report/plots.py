@@ -21,7 +21,7 @@ from ..evaluation import Part
 from ..metrics import FloatArray, det_curve, eer
 from ..operating_points import clopper_pearson
 
-__all__ = ["COLOURS", "by_part", "det", "histograms", "reliability"]
+__all__ = ["COLOURS", "by_part", "det", "histograms", "reliability", "tippett"]
 
 COLOURS = {
     "ink": ("#1b1f24", "#e6e8eb"),
@@ -144,6 +144,24 @@ def reliability(bonafide: FloatArray, spoof: FloatArray, bins: int = 10) -> str:
         furthest = float(np.abs(np.array(predicted) - middle).max())
         told = "Each point is a tenth of the trials, both classes weighted alike; bars are 95 % intervals. On the diagonal the "
         return _element(figure, "Reliability", f"{told}probabilities are right; the furthest point is {furthest:.2f} from it.")
+
+
+def tippett(bonafide: FloatArray, spoof: FloatArray, threshold: float) -> str:
+    """The share of each class whose score is above any value: Tippett's plot, as forensic speech science has it."""
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.2)
+        for scores, name, label in ((bonafide, "bonafide", "bona fide"), (spoof, "spoof", "spoof")):
+            ordered = np.sort(scores)
+            above = 1 - np.arange(ordered.size) / ordered.size
+            steps = np.unique(np.linspace(0, ordered.size - 1, 1000).astype(int))
+            axes.plot(ordered[steps], 100 * above[steps], color=_STAND_IN[name], linewidth=1.6, label=label)
+        axes.axvline(0, color=_STAND_IN["muted"], linewidth=0.8, linestyle=":")
+        axes.axvline(threshold, color=_STAND_IN["ink"], linewidth=1.2, linestyle="--")
+        axes.set(ylim=(0, 100), xlabel="log-likelihood ratio", ylabel="share with this score or more, %")
+        axes.legend(loc="best")
+        misled = 100 * float(np.mean(spoof > 0)), 100 * float(np.mean(bonafide < 0))
+        told = f"{misled[0]:.1f} % of the spoofs lie above 0, {misled[1]:.1f} % of bona fide trials below: ratios that mislead."
+        return _element(figure, "Tippett plot", f"{told} The dashed line is the threshold.")
 
 
 def by_part(by: str, parts: Sequence[Part]) -> str:
