@@ -10,23 +10,18 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
-from vivavoce import AudioError, Detector, VivavoceError
-from vivavoce.audio import AUDIO_SUFFIXES
+from vivavoce import Detector, Result, VivavoceError
+from vivavoce.decoding.folders import find, told
 
 COLUMNS = ("file", "verdict", "score", "probability", "reason", "duration", "speech", "lowest_window", "error")
 
 
-def row(detector: Detector, folder: Path, file: Path) -> dict[str, object]:
-    """One line of the table. A file that cannot be decoded is a line that says why."""
-    name = str(file.relative_to(folder))
-    try:
-        result = detector.detect(file)
-    except AudioError as error:
-        return {"file": name, "error": str(error)}
+def row(name: str, result: Result | VivavoceError) -> dict[str, object]:
+    """One line of the table. A file that cannot be judged is a line that says why."""
+    if isinstance(result, VivavoceError):
+        return {"file": name, "error": str(result)}
     shared = {key: value for key, value in result.to_dict().items() if key in COLUMNS}
     # A spoofed sentence in a long recording moves the mean little; the lowest window tells where to listen.
     lowest = min((segment.score for segment in result.segments), default=None)
@@ -41,17 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--bundle", type=Path, help="a bundle's folder; the embedded one by default")
     options = parser.parse_args(arguments)
 
-    files = sorted(path for path in options.folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES)
-    if not files:
+    found = find(options.folder)
+    if not found.recordings:
         parser.error(f"{options.folder} holds no recordings")
+    if found.passed_over:
+        print(told(found.passed_over), file=sys.stderr)
     detector = Detector(options.bundle)
     partial_file = options.csv.with_name(f".{options.csv.name}.part")
-    with partial_file.open("w", encoding="utf-8", newline="") as out, ThreadPoolExecutor(options.jobs) as pool:
+    with partial_file.open("w", encoding="utf-8", errors="surrogateescape", newline="") as out:
         writer = csv.DictWriter(out, COLUMNS)
         writer.writeheader()
-        writer.writerows(pool.map(partial(row, detector, options.folder), files))
+        for file, result in zip(found.recordings, detector.detect_many(found.recordings, jobs=options.jobs), strict=True):
+            writer.writerow(row(str(Path(file).relative_to(options.folder)), result))
     partial_file.replace(options.csv)
-    print(f"{len(files)} recordings in {options.csv}")
+    print(f"{len(found.recordings)} recordings in {options.csv}")
     return 0
 
 

@@ -7,6 +7,7 @@ silently loses a class or half of its files gives an error rate that looks like 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import os
 import re
@@ -17,7 +18,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Literal
 
-from vivavoce.audio import AUDIO_SUFFIXES
+from vivavoce.decoding.folders import AUDIO_SUFFIXES, find
 from vivavoce.errors import ConfigurationError
 
 __all__ = ["LAYOUTS", "CorpusError", "Key", "Layout", "Trial", "label", "read_corpus", "without_ending"]
@@ -261,8 +262,10 @@ class _Tree:
             folder = Path(place)
             folders[:] = [] if folder.resolve() in seen else sorted(folders)
             seen.add(folder.resolve())
-            tree.audio.extend((folder, name) for name in sorted(names) if _suffix(name) in AUDIO_SUFFIXES)
-            tree.lists.extend(folder / name for name in sorted(names) if _suffix(name) in (".csv", ".tsv", ".txt"))
+            # macOS puts a companion beside each file on foreign disks: "._" and its name.
+            visible = [name for name in sorted(names) if not name.startswith(".")]
+            tree.audio.extend((folder, name) for name in visible if _suffix(name) in AUDIO_SUFFIXES)
+            tree.lists.extend(folder / name for name in visible if _suffix(name) in (".csv", ".tsv", ".txt"))
         return tree
 
 
@@ -281,12 +284,20 @@ def _read_lists(layout: Layout, tree: _Tree) -> Iterator[Trial]:
     if not lists:
         raise CorpusError(f"{tree.root} has no list of {layout.title}. Add {' or '.join(layout.names)}.")
     for path, subset in lists.items():
-        with path.open(encoding="utf-8", newline="") as file:
-            try:
-                for trial in layout.parse(file):
-                    yield replace(trial, subset=subset) if subset else trial
-            except (CorpusError, UnicodeDecodeError, csv.Error) as error:
-                raise CorpusError(f"{path}, read as {layout.title}: {error}") from None
+        try:
+            for trial in layout.parse(StringIO(_text(path), newline="")):
+                yield replace(trial, subset=subset) if subset else trial
+        except (CorpusError, UnicodeError, csv.Error) as error:
+            raise CorpusError(f"{path}, read as {layout.title}: {error}") from None
+
+
+def _text(path: Path) -> str:
+    """A list's text, in UTF-8, or in what the byte order mark says that an editor or a shell on Windows left in front."""
+    data = path.read_bytes()
+    try:
+        return data.decode("utf-16" if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CorpusError(f"it is no text in UTF-8 or UTF-16 ({error}). Save it as UTF-8.") from None
 
 
 METADATA = {"utterance", "speaker", "stored", "kbps", "source", "language", "duration_s"}
@@ -295,7 +306,7 @@ METADATA = {"utterance", "speaker", "stored", "kbps", "source", "language", "dur
 def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
     """The trials of all lists; where metadata.csv has a row for one, it tells what a list has no column for."""
     path = tree.root / "metadata.csv"
-    rows = csv.DictReader(StringIO(path.read_text(encoding="utf-8") if path.is_file() else ""))
+    rows = csv.DictReader(StringIO(_text(path) if path.is_file() else ""))
     if lacking := METADATA - set(rows.fieldnames or METADATA):
         raise CorpusError(f"{path} has no column {', '.join(sorted(lacking))}. Add it, or take the file away.")
     metadata = {row["utterance"]: row for row in rows}
@@ -316,6 +327,12 @@ def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
 def _read_folders(layout: Layout, tree: _Tree) -> Iterator[Trial]:
     """The trials of the folders that are named by a label word, in the corpus or in a folder named by a subset."""
     paths = [(folder / name).relative_to(tree.root) for folder, name in tree.audio]
+    strange = [Path(name).relative_to(tree.root) for name in find(tree.root).passed_over]
+    if others := [path.as_posix() for path in strange if _is_labelled(path)]:
+        raise CorpusError(
+            f"{len(others)} files in {tree.root} are of no kind that is known: {_few(others)}. "
+            f"Convert them, or keep them elsewhere."
+        )
     for trial in layout.parse(path.as_posix() for path in paths if _is_labelled(path)):
         yield replace(trial, audio=tree.root / trial.audio)
 
@@ -351,9 +368,15 @@ class Layout:
         for name in self.names:
             pattern = re.escape(name).replace(r"\*", "[^/]*").replace(r"\{subset\}", subsets)
             if match := re.search(f"(?:^|/){pattern}$", path.as_posix()):
-                with path.open(encoding="utf-8", errors="replace") as file:
-                    return "".join(match.groups()) if re.search(self.line, file.readline()) else None
+                return "".join(match.groups()) if re.search(self.line, _first_line(path)) else None
         return None
+
+
+def _first_line(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(1 << 12)
+    encoding = "utf-16" if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+    return (head.decode(encoding, errors="replace").splitlines() or [""])[0]
 
 
 # The table of layouts, special ones first.
@@ -432,7 +455,8 @@ def _recognise(tree: _Tree) -> Layout:
     if len(found) != 1:
         fact = f"holds lists of {' and '.join(found)}" if found else "has no list of a known layout"
         raise CorpusError(
-            f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}. The last is two folders, bonafide and spoof."
+            f"{tree.root} {fact}. Name the layout, one of: {', '.join(LAYOUTS)}. The last is two folders, bonafide and spoof; "
+            f"their names may be {', '.join(LABEL_WORDS)}."
         )
     return LAYOUTS[found[0]]
 

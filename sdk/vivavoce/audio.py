@@ -1,26 +1,28 @@
-"""Audio in: whatever libsndfile decodes, or an array, becomes mono float32 samples at the rate that a bundle wants."""
+"""Audio in: whatever can be decoded, or an array, becomes float32 samples; mono at the rate that a bundle wants.
+
+There is one way in. A decoder is read until it ends, what it gave is counted, and the count is held against what the recording
+announced (containers.py). libsndfile decodes what it can, FFmpeg the rest where the extra `formats` is installed (ffmpeg.py).
+"""
 
 from __future__ import annotations
 
-import io
-import os
-import re
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any
 
 import numpy as np
-import soundfile
 import soxr
-from numpy.typing import NDArray
 
+from .decoding.arrays import Samples, Source, as_float, as_samples, check_format
+from .decoding.mixing import STEP_SECONDS, Mixer, to_mono
+from .decoding.parts import BLOCK_SECONDS, Part, parts
+from .decoding.recording import Bytes, opened
 from .errors import AudioError
 
 __all__ = [
-    "AUDIO_SUFFIXES",
-    "RATES",
+    "BLOCK_SECONDS",
     "Audio",
     "Blocks",
     "Resampler",
@@ -33,22 +35,11 @@ __all__ = [
     "to_mono",
 ]
 
-Samples: TypeAlias = NDArray[np.float32]
-Source: TypeAlias = "str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO | tuple[NDArray[Any], int]"
-
-AUDIO_SUFFIXES = frozenset(
-    (".aif", ".aifc", ".aiff", ".au", ".caf", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".rf64", ".snd", ".w64", ".wav")
-)
-"""How the names of files end that are looked for in folders; a file that is named itself may end as it likes."""
-
-RATES = (8_000, 192_000)
-MAX_CHANNELS = 64
-BLOCK_SECONDS = 10
-
 
 @dataclass(frozen=True)
 class Audio:
-    """An input being decoded: `blocks` gives arrays (n, channels) at `rate` Hz, up to 10 s each, floats with full scale = 1."""
+    """An input being decoded: `blocks` gives arrays (n, channels) at `rate` Hz, up to 10 s each, floats with full scale = 1; up
+    to 0.1 s each of a pipe that is decoded while it speaks."""
 
     rate: int
     channels: int
@@ -56,61 +47,43 @@ class Audio:
 
 
 @contextmanager
-def open_audio(source: Source) -> Iterator[Audio]:
-    """Opens a path, encoded bytes, a binary file or (samples, rate), to be read in blocks: an hour never lies in memory whole.
+def open_audio(source: Source, sample_rate: Any = None, *, stop: threading.Event | None = None) -> Iterator[Audio]:
+    """Opens a path, encoded bytes, a binary file, or samples with their rate, to be read in blocks: an hour never lies in
+    memory whole. A file object is read from where it stands. Once `stop` is set, from whichever thread, the audio is over.
 
-    Raises AudioError, also while blocks are read, for what cannot be decoded and for a file that ends before its header says.
+    A pipe of WAV, AIFF, AU, CAF or FLAC is decoded as it comes; of other kinds it is read to its end first.
+    Raises AudioError, also while blocks are read, for what cannot be decoded, is damaged, or ends before its header says.
     """
-    if isinstance(source, tuple):
-        yield _from_array(source)
+    stop = stop or threading.Event()
+    if sample_rate is not None or not _encoded(source):
+        samples, rate = as_samples(source, sample_rate)
+        size = BLOCK_SECONDS * rate
+        yield Audio(rate, samples.shape[1], (samples[i : i + size] for i in range(0, len(samples), size)))
         return
-    name, opened = _open(source)
-    try:
-        with soundfile.SoundFile(opened) as file:
-            check_format(name, file.channels, file.samplerate)
-            _check_complete(name, file.extra_info)
-            yield Audio(file.samplerate, file.channels, _decode(name, file))
-    except soundfile.LibsndfileError as error:
-        raise AudioError(
-            f"{name} cannot be decoded: {error.error_string.rstrip('.')}. "
-            f"Give WAV, FLAC, Ogg (Vorbis, Opus), MP3 or another format of libsndfile; convert the rest first."
-        ) from error
+    with ExitStack() as stack:
+        content = opened(source, stop, stack.enter_context)
+        found = parts(content, stack.enter_context)
+        first = next(found)
+        check_format(content.name, first.channels, first.rate)
+        yield Audio(first.rate, first.channels, _joined(content, first, found))
 
 
 def load(source: Source, sample_rate: int) -> Samples:
-    """The whole input as mono samples (n,) at `sample_rate`. Values that are not finite are kept. Raises as `open_audio`."""
+    """The whole input as mono samples (n,) at `sample_rate`, as a detector hears it. Values that are not finite are kept.
+    Raises as `open_audio`."""
     with open_audio(source) as audio:
-        resampler = Resampler(audio.rate, sample_rate)
-        parts = [resampler.feed(to_mono(block)) for block in audio.blocks]
-        return np.concatenate([*parts, resampler.finish()])
-
-
-def as_float(array: NDArray[Any]) -> Samples:
-    """float32 with full scale = 1. Raises AudioError for types other than float32, float64, int16 and int32."""
-    if array.dtype in (np.float32, np.float64):
-        with np.errstate(over="ignore"):  # Beyond float32's range is infinite, and reported as such later.
-            return array.astype(np.float32, copy=False)
-    if array.dtype in (np.int16, np.int32):
-        return (array / -float(np.iinfo(array.dtype).min)).astype(np.float32)
-    raise AudioError(f"Samples of type {array.dtype} are not supported. Give float32, float64, int16 or int32.")
-
-
-def to_mono(samples: Samples) -> Samples:
-    """The mean of the channels, (n,), from (n,) or (n, channels)."""
-    if samples.ndim == 1 or samples.shape[1] == 1:
-        return samples.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        # Contiguous, for the order of a sum decides its last bit.
-        mono: Samples = np.ascontiguousarray(samples).mean(axis=1, dtype=np.float32)
-        return mono
+        mixer, resampler = Mixer(audio.channels, audio.rate), Resampler(audio.rate, sample_rate)
+        steps = Blocks(round(STEP_SECONDS * audio.rate), audio.channels)
+        parts = [resampler.feed(mixer.step(step)) for block in audio.blocks for step in steps.feed(block)]
+        return np.concatenate([*parts, resampler.feed(mixer.step(steps.finish())), resampler.finish()])
 
 
 class Blocks:
-    """Cuts a mono signal that arrives in pieces of any length into blocks of `size` samples."""
+    """Cuts a signal that arrives in pieces of any length, (n,) or with `channels` (n, channels), into blocks of `size`."""
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, channels: int | None = None) -> None:
         self._size = size
-        self._rest = np.zeros(0, np.float32)
+        self._empty = self._rest = np.zeros(0 if channels is None else (0, channels), np.float32)
 
     def feed(self, samples: Samples) -> Iterator[Samples]:
         """The blocks that became complete, possibly none. Those not taken, because of an error, come first the next time."""
@@ -123,7 +96,7 @@ class Blocks:
 
     def finish(self) -> Samples:
         """The rest, shorter than a block, once the signal is over."""
-        rest, self._rest = self._rest, np.zeros(0, np.float32)
+        rest, self._rest = self._rest, self._empty
         return rest
 
 
@@ -143,71 +116,16 @@ class Resampler:
         return empty if self._stream is None else self._stream.resample_chunk(empty, last=True)
 
 
-def _open(source: Any) -> tuple[str, Any]:
-    if isinstance(source, bytes | bytearray | memoryview):
-        return "The byte string", io.BytesIO(source)
-    if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if not path.is_file():
-            raise AudioError(f"{path} is not a file. Give the path of a recording.")
-        if path.stat().st_size == 0:
-            raise AudioError(f"{path} is empty (0 bytes). Record or copy it again.")
-        return str(path), path
-    if isinstance(source, io.TextIOBase):
-        raise AudioError(f'{getattr(source, "name", "The file object")} is open as text. Open it with mode "rb".')
-    if hasattr(source, "read"):
-        return getattr(source, "name", None) or "The file object", source
-    raise AudioError(
-        f"{type(source).__name__} is not an audio source. "
-        f"Give a path, encoded bytes, a binary file object, or (samples, sample_rate)."
-    )
+def _encoded(source: Any) -> bool:
+    return isinstance(source, str | bytes | bytearray | memoryview) or hasattr(source, "__fspath__") or hasattr(source, "read")
 
 
-def _decode(name: str, file: soundfile.SoundFile) -> Iterator[Samples]:
-    """The file in blocks. Raises AudioError where there are fewer samples than a lossless file's header announces."""
-    decoded = 0
-    for block in file.blocks(BLOCK_SECONDS * file.samplerate, dtype="float32", always_2d=True):
-        decoded += len(block)
-        yield block
-    if file.format == "FLAC" and decoded < file.frames:
-        raise _cut_off(name, decoded / file.frames)
-
-
-def _from_array(source: tuple[Any, ...]) -> Audio:
-    if len(source) != 2:
-        raise AudioError(f"A tuple of {len(source)} is not an audio source. Give (samples, sample_rate).")
-    array, rate = np.asarray(source[0]), source[1]
-    if array.ndim not in (1, 2):
-        raise AudioError(f"An array of shape {array.shape} is not audio. Give (samples,) or (samples, channels).")
-    columns = as_float(array).reshape(len(array), -1) if array.size else np.zeros((0, 1), np.float32)
-    check_format("The array", columns.shape[1], rate)
-    size = BLOCK_SECONDS * rate
-    return Audio(rate, columns.shape[1], (columns[i : i + size] for i in range(0, len(columns), size)))
-
-
-def check_format(name: str, channels: int, rate: int) -> None:
-    """Raises AudioError where a rate or a number of channels is out of range."""
-    low, high = RATES
-    if not isinstance(rate, int | np.integer) or isinstance(rate, bool):
-        raise AudioError(f"{name} has a sample rate of {rate!r}. Give it in hertz, as an integer from {low} to {high}.")
-    if not low <= rate <= high:
-        raise AudioError(f"{name} has a sample rate of {rate} Hz. Rates from {low} to {high} Hz are supported; resample it.")
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(
-            f"{name} has {channels} channels. Up to {MAX_CHANNELS} are supported; an array has the shape (samples, channels)."
-        )
-
-
-# What streaming writers leave as the length of a WAV whose end they did not know.
-UNKNOWN_LENGTH = 0x7FFF0000
-
-
-def _check_complete(name: str, log: str) -> None:
-    """Refuses a WAV that was cut off, which libsndfile reads without a word other than in its log."""
-    cut = re.search(r"^\s*data : (\d+) \(should be (\d+)\)", log, re.MULTILINE)
-    if cut and UNKNOWN_LENGTH > int(cut[1]) > int(cut[2]):
-        raise _cut_off(name, int(cut[2]) / int(cut[1]))
-
-
-def _cut_off(name: str, share: float) -> AudioError:
-    return AudioError(f"{name} is cut off: {share:.0%} of the audio that its header announces is there. Copy it again.")
+def _joined(content: Bytes, first: Part, others: Iterator[Part]) -> Iterator[Samples]:
+    yield from first.blocks
+    for part in others:
+        if (part.rate, part.channels) != (first.rate, first.channels):
+            raise AudioError(
+                f"{content.name} holds recordings of different kinds, one after the other ({first.rate} Hz and "
+                f"{first.channels} channels, {part.rate} Hz and {part.channels}). Cut it into one file each."
+            )
+        yield from part.blocks

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Iterator
+import threading
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from ._version import __version__
-from .audio import Source, open_audio
+from .audio import open_audio
 from .band import Band, Choice, choose
 from .bundle import Bundle, open_bundle
+from .decoding.arrays import Channel, Source, check_channel, check_format
 from .engines.engine import Engine, open_engine
+from .errors import VivavoceError
+from .listening.batch import in_order
 from .listening.hysteresis import Watch
 from .listening.segments import Localiser
 from .listening.speech_gate import OpenGate, SpeechGate
@@ -89,85 +93,198 @@ class Detector:
         manifest = self._bundle.manifest
         return f"<Detector {manifest.name} {manifest.version}, {self._band.name}, {self._engine.file.file}>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError("A Detector cannot be pickled, for its engine cannot. Make one in each process: Detector(bundle).")
+
+    @overload
     def detect(
         self,
         source: Source,
+        sample_rate: float | None = None,
         *,
+        channel: Channel = "mix",
         operating_point: Choice = None,
         accept: Choice = None,
         reject: Choice = None,
         segment_hop: float | None = None,
-    ) -> Result:
-        """The verdict on one recording: a path, encoded bytes, a binary file object, or (samples, sample_rate) with samples
-        (n,) or (n, channels) of float32, float64, int16 or int32.
+    ) -> Result: ...
+    @overload
+    def detect(
+        self,
+        source: Source,
+        sample_rate: float | None = None,
+        *,
+        channel: Literal["each"],
+        operating_point: Choice = None,
+        accept: Choice = None,
+        reject: Choice = None,
+        segment_hop: float | None = None,
+    ) -> tuple[Result, ...]: ...
+    def detect(
+        self,
+        source: Source,
+        sample_rate: float | None = None,
+        *,
+        channel: Channel | Literal["each"] = "mix",
+        operating_point: Choice = None,
+        accept: Choice = None,
+        reject: Choice = None,
+        segment_hop: float | None = None,
+    ) -> Result | tuple[Result, ...]:
+        """The verdict on one recording: a path, encoded bytes, a binary file object or a pipe; or samples and their rate in
+        hertz, as two arguments or as a pair. Samples are an array or a tensor (n,), (n, channels) or (channels, n), of which
+        the longer axis is time, floats with full scale = 1 or integers; or bytes of 16-bit little-endian samples.
 
-        `operating_point`, or `accept` and `reject`, are other thresholds than the detector's, for this call. `segment_hop` asks
-        for segments of so many seconds instead of the bundle's windows, each with the score of 1 s of audio around it; verdict
-        and score are the same. Audio that cannot
-        be judged gives an "undecided" result with the reason. Raises AudioError for what is not audio, or not whole,
-        ConfigurationError for thresholds that cannot be used.
+        `channel` is what is judged of a recording with several: "mix" (their mean, or the loudest where the mean would lose
+        it), one by its number from 0, or "each", which gives a result for each. `operating_point`, or `accept` and `reject`,
+        are other thresholds than the detector's, for this call. `segment_hop` asks for segments of so many seconds instead of
+        the bundle's windows, each with the score of 1 s of audio around it; verdict and score are the same.
+
+        Audio that cannot be judged gives an "undecided" result with the reason. Raises AudioError for what is not audio, or not
+        whole, ConfigurationError for thresholds that cannot be used and for a channel that is not there.
         """
         judge = self._judge(operating_point, accept, reject)
-        localiser = None if segment_hop is None else Localiser(self._bundle.manifest.audio, segment_hop)
-        with open_audio(source) as audio:
-            stream = self._open(audio.rate, audio.channels, judge, None, localiser)
-            for block in audio.blocks:
-                stream.feed(block)
-        result = stream.finish()
-        if localiser is None or not result.segments:
-            return result
-        return replace(result, segments=localiser.segments(result.duration))
+        results = self._results(judge, source, sample_rate, channel, segment_hop, None)
+        return results if channel == "each" else results[0]
 
-    def stream(self, *, sample_rate: int, channels: int = 1, policy: Policy | None = None) -> Stream:
+    @overload
+    def detect_many(
+        self, sources: Iterable[Source], *, jobs: int = 1, channel: Channel = "mix", segment_hop: float | None = None
+    ) -> Generator[Result | VivavoceError, None, None]: ...
+    @overload
+    def detect_many(
+        self, sources: Iterable[Source], *, jobs: int = 1, channel: Literal["each"], segment_hop: float | None = None
+    ) -> Generator[tuple[Result, ...] | VivavoceError, None, None]: ...
+    def detect_many(
+        self,
+        sources: Iterable[Source],
+        *,
+        jobs: int = 1,
+        channel: Channel | Literal["each"] = "mix",
+        segment_hop: float | None = None,
+    ) -> Generator[Any, None, None]:
+        """What `detect` gives for each of the sources, in their order, as soon as it is there; `jobs` are in work at a time.
+
+        What cannot be judged is an error in its place (an AudioError, for what is not audio or not whole) and ends nothing.
+        Sources are taken as they are needed. Leaving the iterator early drops what is in work. Raises ConfigurationError for
+        `jobs` below 1.
+        """
+
+        judge = self._judge(None, None, None)
+
+        def results_of(source: Source, stop: threading.Event) -> Any:
+            results = self._results(judge, source, None, channel, segment_hop, stop)
+            return results if channel == "each" else results[0]
+
+        return in_order(results_of, sources, jobs)
+
+    def _results(
+        self,
+        judge: Judge,
+        source: Source,
+        sample_rate: Any,
+        channel: Channel | Literal["each"],
+        segment_hop: float | None,
+        stop: threading.Event | None,
+    ) -> tuple[Result, ...]:
+        contract = self._bundle.manifest.audio
+        with open_audio(source, sample_rate, stop=stop) as audio:
+            chosen = _chosen(channel, audio.channels)
+            localisers = [None if segment_hop is None else Localiser(contract, segment_hop) for _ in chosen]
+            streams = [
+                self._open(audio.rate, audio.channels, judge, None, one, localiser)
+                for one, localiser in zip(chosen, localisers, strict=True)
+            ]
+            for block in audio.blocks:
+                for stream in streams:
+                    stream.feed(block)
+        return tuple(_localised(stream.finish(), one) for stream, one in zip(streams, localisers, strict=True))
+
+    def stream(self, sample_rate: int, channels: int = 1, *, channel: Channel = "mix", policy: Policy | None = None) -> Stream:
         """A new stream for audio at `sample_rate` (8,000 to 192,000 Hz). Streams are cheap and independent of each other.
 
-        Thresholds apart, the policy decides about events only: `finish` gives what `detect` would, except that samples that are
-        not finite, which make a recording undecided, are silence to a stream. Raises ConfigurationError for a policy that the
-        bundle's counts cannot support.
+        `channel` is what it follows of several: "mix", as `detect` does, or one by its number from 0. Thresholds apart, the
+        policy decides about events only: `finish` gives what `detect` would, except that samples that are not finite, which
+        make a recording undecided, are silence to a stream. Raises ConfigurationError for a policy that the bundle's counts
+        cannot support.
         """
         policy = policy or Policy()
-        judge = self._judge(policy.operating_point, policy.accept, policy.reject)
-        return self._open(sample_rate, channels, judge, policy)
+        return self._open(sample_rate, channels, self._policys_judge(policy), policy, channel)
 
-    def listen(self, source: AudioSource, *, policy: Policy | None = None) -> Iterator[Event]:
+    def listen(
+        self, source: AudioSource, *, channel: Channel | Literal["each"] = "mix", policy: Policy | None = None
+    ) -> Iterator[Event]:
         """The events of a source, as they happen; the last is "finished" and carries the result.
 
-        Opens the source where it is not open, and closes it in the end. Raises DeviceError or AudioError as the source does.
+        With `channel="each"` every channel is followed by itself: the events of one instant come in the channels' order, and
+        `Event.channel` says whose they are. Opens the source where it is not open, and closes it in the end. Raises DeviceError
+        or AudioError as the source does.
         """
         with source:
-            stream = self.stream(sample_rate=source.sample_rate, channels=source.channels, policy=policy)
+            policy = policy or Policy()
+            streams = self._streams(source.sample_rate, source.channels, self._policys_judge(policy), policy, channel)
             for chunk in source:
-                yield from stream.feed(chunk)
-        yield _finished(stream.finish())
+                for stream in streams:
+                    yield from stream.feed(chunk)
+        for stream in streams:
+            yield _finished(stream.finish())
 
-    async def alisten(self, source: AudioSource | AsyncChunkSource, *, policy: Policy | None = None) -> AsyncIterator[Event]:
+    async def alisten(
+        self,
+        source: AudioSource | AsyncChunkSource,
+        *,
+        channel: Channel | Literal["each"] = "mix",
+        policy: Policy | None = None,
+    ) -> AsyncIterator[Event]:
         """As `listen`, for asyncio: reading and inference happen in a thread, and the event loop goes on."""
         import asyncio  # A fifth of the time that importing vivavoce would take.
 
         if isinstance(source, AsyncChunkSource):
-            stream = self.stream(sample_rate=source.sample_rate, channels=source.channels, policy=policy)
-            async for chunk in source:
-                for event in await asyncio.to_thread(stream.feed, chunk):
-                    yield event
-            yield _finished(await asyncio.to_thread(stream.finish))
+            async with source:
+                policy = policy or Policy()
+                streams = self._streams(source.sample_rate, source.channels, self._policys_judge(policy), policy, channel)
+                async for chunk in source:
+                    for stream in streams:
+                        for event in await asyncio.to_thread(stream.feed, chunk):
+                            yield event
+            for stream in streams:
+                yield _finished(await asyncio.to_thread(stream.finish))
             return
-        events = self.listen(source, policy=policy)
+        events = self.listen(source, channel=channel, policy=policy)
         try:
             while (next_event := await asyncio.to_thread(next, events, None)) is not None:
                 yield next_event
         finally:
             source.close()
 
+    def _streams(
+        self, sample_rate: int, channels: int, judge: Judge, policy: Policy | None, channel: Channel | Literal["each"]
+    ) -> list[Stream]:
+        """A stream for what is followed, or for each channel."""
+        return [self._open(sample_rate, channels, judge, policy, one) for one in _chosen(channel, channels)]
+
     def _open(
-        self, sample_rate: int, channels: int, judge: Judge, policy: Policy | None, localiser: Localiser | None = None
+        self,
+        sample_rate: Any,
+        channels: int,
+        judge: Judge,
+        policy: Policy | None,
+        channel: Channel,
+        localiser: Localiser | None = None,
     ) -> Stream:
+        rate = check_format("The stream", channels, sample_rate)
+        check_channel(channel, channels)
         alarms = settle(policy, self._bundle.manifest, judge.band) if policy else None
+        followed = channels if channel == "mix" else 1
 
         def follow() -> Follower:
             watch = Watch(policy, judge, alarms) if policy and alarms else None
-            return Follower(judge, sample_rate, self._gate(), watch, localiser)
+            return Follower(judge, rate, followed, self._gate(), watch, localiser)
 
-        return Stream(follow, sample_rate=sample_rate, channels=channels)
+        return Stream(follow, channels=channels, channel=channel)
+
+    def _policys_judge(self, policy: Policy) -> Judge:
+        return self._judge(policy.operating_point, policy.accept, policy.reject)
 
     def _judge(self, operating_point: Choice, accept: Choice, reject: Choice) -> Judge:
         """The judge by the thresholds of one call, or by the detector's where it names none."""
@@ -185,6 +302,17 @@ class Detector:
         return Judge(engine, manifest, band, provenance)
 
 
+def _chosen(channel: Channel | Literal["each"], channels: int) -> list[Channel]:
+    return [*range(channels)] if channel == "each" else [channel]
+
+
+def _localised(result: Result, localiser: Localiser | None) -> Result:
+    """The result with the localiser's segments, where it has any."""
+    if localiser is None or not result.segments:
+        return result
+    return replace(result, segments=localiser.segments(result.duration))
+
+
 def _finished(result: Result) -> Event:
     return Event(
         "finished",
@@ -195,4 +323,5 @@ def _finished(result: Result) -> Event:
         probability=result.probability,
         threshold=result.threshold,
         result=result,
+        channel=result.channel,
     )

@@ -32,8 +32,9 @@ class MissingExtra(VivavoceError, ImportError):
     """An optional dependency is not installed; the message is the command that installs it."""
 
     def __init__(self, module: str, extra: str) -> None:
-        super().__init__(f'{module} is not installed. Run: pip install "vivavoce[{extra}]"', name=module)
         self.extra = extra
+        self.command = f'pip install "vivavoce[{extra}]"'
+        super().__init__(f"{module} is not installed. Run: {self.command}", name=module)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from .audio import Samples
+from .audio import Resampler
+from .decoding.arrays import RATES, Samples
 from .errors import ConfigurationError, DeviceError, needs_extra
 from .sources import Lost
 
@@ -22,6 +23,9 @@ __all__ = ["Device", "Microphone", "devices"]
 
 STALL_SECONDS = 2.0
 """Without a block for so long, a device is taken for gone; PortAudio stays silent about some that were unplugged."""
+
+COMMON_RATES = (48_000, 96_000, 192_000, 44_100, 16_000)
+"""What is asked of a device whose own rate no stream takes."""
 
 BACK_OFF = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between attempts to open a device that is gone; the last repeats."""
@@ -64,7 +68,8 @@ class Microphone:
     `device` is an index, a part of a name, or None for the default one; `sample_rate` and `channels` are the device's own
     where they are None (one channel, if it can). What is heard waits in a queue of `buffer_seconds`; what does not fit is
     dropped, counted and reported as "overflow". With `reconnect` a device that disappears is looked for until it is back, which
-    initializes PortAudio anew; without, DeviceError is raised.
+    initializes PortAudio anew; without, DeviceError is raised. Rate and channels stay those of the beginning: a device that
+    comes back with others is converted. One whose own rate is beyond 192 kHz is asked for a lower one.
 
     Opening it raises MissingExtra without sounddevice, DeviceError where there is no such device or it cannot be opened.
     """
@@ -89,6 +94,8 @@ class Microphone:
         self._over = False
         self._opened_as = ""
         self._expected = 0.0
+        self._actual = 0
+        self._convert: _Converter | None = None
         self.sample_rate = self.channels = 0
 
     @property
@@ -133,7 +140,8 @@ class Microphone:
             while not over:
                 over, quiet_since = self._queue.closed.is_set(), time.monotonic()
                 heard = self._queue.take(STALL_SECONDS)
-                yield from heard
+                convert = self._convert
+                yield from heard if convert is None else map(convert, heard)
                 if not heard and not self._queue.closed.is_set():
                     yield from self._recover(quiet_since)
 
@@ -180,8 +188,7 @@ class Microphone:
             self._release()
 
     def _start(self, sounddevice: Any, found: dict[str, Any]) -> Any:
-        rate = self.sample_rate or self._wanted_rate or round(found["default_samplerate"])
-        channels = self.channels or self._wanted_channels or _fewest_channels(sounddevice, found, rate)
+        rate, channels = self._format(sounddevice, found)
         stream = sounddevice.InputStream(
             device=found["index"],
             samplerate=rate,
@@ -192,9 +199,11 @@ class Microphone:
         )
         try:
             actual = round(stream.samplerate)
-            if self.sample_rate and actual != self.sample_rate:
-                raise ValueError(f"it came back at {actual} Hz instead of {self.sample_rate} Hz")
-            self.sample_rate, self.channels = actual, channels
+            if not self.sample_rate:
+                self.sample_rate, self.channels = actual, channels
+            same = (actual, channels) == (self.sample_rate, self.channels)
+            self._actual = actual
+            self._convert = None if same else _Converter(actual, self.sample_rate, self.channels)
             self._queue.open(round(self._buffer_seconds * actual))
             self._expected = 0.0
             stream.start()
@@ -203,6 +212,18 @@ class Microphone:
             raise
         return stream
 
+    def _format(self, sounddevice: Any, found: dict[str, Any]) -> tuple[int, int]:
+        """The stream's rate and channels where the device has them, else its own; at first those asked for, or its own."""
+        own = round(found["default_samplerate"])
+        if not self.sample_rate:
+            rate = self._wanted_rate or _supported_rate(sounddevice, found, own)
+            return rate, self._wanted_channels or _fewest_channels(sounddevice, found, rate)
+        for rate in (self.sample_rate, _supported_rate(sounddevice, found, own)):
+            for channels in (self.channels, _fewest_channels(sounddevice, found, rate)):
+                if _takes(sounddevice, found, rate, channels):
+                    return rate, channels
+        return self.sample_rate, self.channels
+
     def _heard(self, samples: Samples, frames: int, times: Any, status: Any) -> None:
         """PortAudio's callback: copies, and does nothing else."""
         begin = times.inputBufferAdcTime
@@ -210,8 +231,8 @@ class Microphone:
         if status.input_overflow:
             # How much was lost shows in the clock of the converter, where the host has one.
             missing = begin - self._expected if self._expected and begin else 0.0
-            lost = round(min(max(missing, 0.0), STALL_SECONDS) * self.sample_rate)
-        self._expected = begin + frames / self.sample_rate if begin else 0.0
+            lost = round(min(max(missing, 0.0), STALL_SECONDS) * self._actual)
+        self._expected = begin + frames / self._actual if begin else 0.0
         self._queue.put(samples.copy(), lost)
 
     def _release(self) -> None:
@@ -285,13 +306,42 @@ def _joined(items: Iterable[Samples | Lost]) -> Iterator[Samples | Lost]:
             yield np.concatenate(list(group))
 
 
+class _Converter:
+    """What a device that came back gives, at `rate`, as (n, channels) at `sample_rate`."""
+
+    def __init__(self, rate: int, sample_rate: int, channels: int) -> None:
+        self._ratio, self._channels = sample_rate / rate, channels
+        self._resamplers = [Resampler(rate, sample_rate) for _ in range(channels)]
+
+    def __call__(self, heard: Samples | Lost) -> Samples | Lost:
+        if isinstance(heard, Lost):
+            return Lost(round(heard.frames * self._ratio), heard.kind)
+        # A channel that is no longer there is heard as the first.
+        columns = [heard[:, channel if channel < heard.shape[1] else 0] for channel in range(self._channels)]
+        ready = [one.feed(np.ascontiguousarray(column)) for one, column in zip(self._resamplers, columns, strict=True)]
+        return np.stack(ready, axis=1)
+
+
 def _fewest_channels(sounddevice: Any, found: dict[str, Any], rate: int) -> int:
     """One, which is all that is needed, or as many as the device has, where it gives them only together."""
+    return 1 if _takes(sounddevice, found, rate, 1) else int(found["max_input_channels"])
+
+
+def _supported_rate(sounddevice: Any, found: dict[str, Any], own: int) -> int:
+    """The device's own rate, or the first below it that it takes, where its own is beyond what a stream takes."""
+    low, high = RATES
+    if low <= own <= high:
+        return own
+    channels = int(found["max_input_channels"])
+    return next((rate for rate in COMMON_RATES if _takes(sounddevice, found, rate, channels)), COMMON_RATES[0])
+
+
+def _takes(sounddevice: Any, found: dict[str, Any], rate: int, channels: int) -> bool:
     try:
-        sounddevice.check_input_settings(device=found["index"], channels=1, dtype="float32", samplerate=rate)
+        sounddevice.check_input_settings(device=found["index"], channels=channels, dtype="float32", samplerate=rate)
     except sounddevice.PortAudioError:
-        return int(found["max_input_channels"])
-    return 1
+        return False
+    return True
 
 
 def _named(device: int | str | None) -> str:

@@ -107,6 +107,8 @@ class Result:
     """The windows, in order of time; a stream keeps the last 4,096."""
     provenance: Provenance | None = None
     """What gave the verdict; None only in results that were made by hand."""
+    channel: int | None = None
+    """The one of several that was judged by itself; None where all were mixed."""
 
     @property
     def accepted(self) -> bool:
@@ -149,7 +151,8 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened in a stream, from `start` to `time`, both in seconds of audio from the stream's beginning.
+    """Something that happened in a stream, from `start` to `time`, both in seconds of audio from the stream's beginning, on
+    `channel`, where one is followed by itself.
 
     | kind | from `start` to `time` | and |
     | --- | --- | --- |
@@ -187,6 +190,8 @@ class Event:
     """Of "finished": the answer over everything."""
     provenance: Provenance | None = None
     """Of "verdict": what gave it; that of "finished" is in its result."""
+    channel: int | None = None
+    """The one of several that is followed by itself; None where all are mixed."""
 
     def to_dict(self) -> dict[str, Any]:
         """The same as a JSON-ready dictionary."""

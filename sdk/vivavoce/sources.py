@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import select
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -15,7 +13,10 @@ from typing import Any, BinaryIO, Literal, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from .audio import Audio, Source, check_format, open_audio
+from .audio import Audio, open_audio
+from .decoding.arrays import Source, check_format, companded, refuse_header
+from .decoding.containers import LONGEST_START, may_begin
+from .decoding.recording import waits
 from .errors import ConfigurationError
 
 __all__ = ["AsyncChunkSource", "AudioSource", "ChunkSource", "FileSource", "Lost", "PcmSource"]
@@ -72,8 +73,7 @@ class ChunkSource(_Closable):
 
     def __init__(self, chunks: Iterable[NDArray[Any] | Lost], sample_rate: int, channels: int = 1) -> None:
         super().__init__()
-        check_format("The source", channels, sample_rate)
-        self.sample_rate, self.channels = sample_rate, channels
+        self.sample_rate, self.channels = check_format("The source", channels, sample_rate), channels
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[NDArray[Any] | Lost]:
@@ -88,8 +88,7 @@ class AsyncChunkSource(_Closable):
 
     def __init__(self, chunks: AsyncIterable[NDArray[Any] | Lost], sample_rate: int, channels: int = 1) -> None:
         super().__init__()
-        check_format("The source", channels, sample_rate)
-        self.sample_rate, self.channels = sample_rate, channels
+        self.sample_rate, self.channels = check_format("The source", channels, sample_rate), channels
         self._chunks = chunks
 
     async def __aiter__(self) -> AsyncIterator[NDArray[Any] | Lost]:
@@ -98,11 +97,23 @@ class AsyncChunkSource(_Closable):
                 return
             yield chunk
 
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Closes the app's iterable too, where it can be closed, so that its `finally` runs."""
+        self.__exit__(kind, error, trace)
+        if close := getattr(self._chunks, "aclose", None):
+            await close()
+
 
 class FileSource(_Closable):
     """A recording, as fast as it can be read, or with `realtime` at the speed at which it was spoken.
 
-    Takes what `Detector.detect` takes, and raises AudioError as it does.
+    Takes what `Detector.detect` takes, and raises AudioError as it does. A pipe is heard while it speaks, where its kind of
+    recording can be; closing it ends the wait for more within 0.1 s, except on Windows.
     """
 
     REALTIME_SECONDS = 0.1
@@ -145,63 +156,70 @@ class FileSource(_Closable):
 
     def _opened(self) -> Audio:
         if self._audio is None:
-            self._audio = self._stack.enter_context(open_audio(self._source))
+            self._audio = self._stack.enter_context(open_audio(self._source, stop=self._closed))
         return self._audio
+
+
+Pcm = Literal["int16", "int24", "int32", "float32", "mulaw", "alaw"]
+
+PCM: dict[Pcm, tuple[int, Callable[[bytes], NDArray[Any]]]] = {
+    "int16": (2, lambda data: np.frombuffer(data, "<i2").astype(np.int16)),
+    "int24": (3, lambda data: _widened(data)),
+    "int32": (4, lambda data: np.frombuffer(data, "<i4").astype(np.int32)),
+    "float32": (4, lambda data: np.frombuffer(data, "<f4").astype(np.float32)),
+    "mulaw": (1, lambda data: companded("ULAW")[np.frombuffer(data, np.uint8)]),
+    "alaw": (1, lambda data: companded("ALAW")[np.frombuffer(data, np.uint8)]),
+}
+"""Bytes a sample, and what makes an array of them."""
 
 
 class PcmSource(_Closable):
     """Raw PCM without a header, little-endian and interleaved, from a binary file such as `sys.stdin.buffer`:
-    `arecord -t raw -f S16_LE -r 16000 | ...`. The file stays open. A last frame that is cut short is dropped.
+    `arecord -t raw -f S16_LE -r 16000 | ...`; "mulaw" and "alaw" are those of telephony (G.711). The file stays open. A last
+    frame that is cut short is dropped. Raises AudioError for what begins like a recording.
 
     Closing it ends a wait for data within 0.1 s, except on Windows, where it waits for the data. Of
     a buffered file, nothing may have been read before.
     """
 
     READ = 1 << 16
-    WAIT = 0.1
 
-    def __init__(
-        self,
-        file: BinaryIO,
-        sample_rate: int,
-        channels: int = 1,
-        *,
-        dtype: Literal["int16", "int32", "float32"] = "int16",
-    ) -> None:
+    def __init__(self, file: BinaryIO, sample_rate: int, channels: int = 1, *, dtype: Pcm = "int16") -> None:
         super().__init__()
-        check_format("The source", channels, sample_rate)
-        if dtype not in ("int16", "int32", "float32"):
-            raise ConfigurationError(f'There is no PCM format "{dtype}". Choose one of: int16, int32, float32.')
-        self.sample_rate, self.channels = sample_rate, channels
+        self.sample_rate, self.channels = check_format("The source", channels, sample_rate), channels
+        if dtype not in PCM:
+            raise ConfigurationError(f'There is no PCM format "{dtype}". Choose one of: {", ".join(PCM)}.')
         # read1 gives what a pipe holds; read would wait until READ bytes are there.
         self._read = getattr(file, "read1", file.read)
-        self._descriptor = _descriptor(file)
-        self._dtype = np.dtype(dtype)
+        self._ready = waits(file)
+        self._bytes, self._array = PCM[dtype]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
-        frame = self._dtype.itemsize * self.channels
-        rest = b""
+        frame = self._bytes * self.channels
+        rest, begun = b"", False
         while self._wait() and (data := self._read(self.READ)):
-            data = rest + data
-            whole = len(data) // frame * frame
-            rest = data[whole:]
-            samples = np.frombuffer(data[:whole], self._dtype.newbyteorder("<"))
-            yield samples.astype(self._dtype).reshape(-1, self.channels)
+            rest += data
+            if not begun:
+                refuse_header("The source", rest)
+                begun = len(rest) >= LONGEST_START or not may_begin(rest)
+                if not begun:
+                    continue
+            whole = len(rest) // frame * frame
+            samples, rest = self._array(rest[:whole]), rest[whole:]
+            yield samples.reshape(-1, self.channels)
+        if not begun and len(rest) >= frame:
+            yield self._array(rest[: len(rest) // frame * frame]).reshape(-1, self.channels)
 
     def _wait(self) -> bool:
         """Waits for data; False where the source was closed instead."""
         while not self._closed.is_set():
-            if self._descriptor is None or select.select([self._descriptor], [], [], self.WAIT)[0]:
+            if self._ready():
                 return True
         return False
 
 
-def _descriptor(file: BinaryIO) -> int | None:
-    """What to wait on for a pipe's data, where that is possible."""
-    # Elsewhere select knows sockets alone.
-    if os.name != "posix":
-        return None
-    try:
-        return file.fileno()
-    except (AttributeError, OSError):
-        return None
+def _widened(data: bytes) -> NDArray[np.int32]:
+    """Integers of 24 bits, moved up to 32."""
+    wide = np.zeros((len(data) // 3, 4), np.uint8)
+    wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
+    return wide.view("<i4").reshape(-1).astype(np.int32)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from .audio import Samples, as_float, check_format, to_mono
+from .decoding.arrays import Channel, Samples, as_array, as_float
 from .errors import AudioError, ConfigurationError
 from .listening.windows import Follower
 from .result import Event, Result
@@ -26,9 +26,8 @@ class Stream:
     the order of their chunks is then theirs to keep. As a context manager it finishes at the end of the block.
     """
 
-    def __init__(self, follow: Callable[[], Follower], *, sample_rate: int, channels: int) -> None:
-        check_format("The stream", channels, sample_rate)
-        self._follow, self._channels = follow, channels
+    def __init__(self, follow: Callable[[], Follower], *, channels: int, channel: Channel = "mix") -> None:
+        self._follow, self._channels, self._channel = follow, channels, channel
         self._lock = threading.Lock()
         self.reset()
 
@@ -39,23 +38,25 @@ class Stream:
             self._result: Result | None = None
 
     def feed(self, chunk: NDArray[Any] | Lost) -> list[Event]:
-        """Takes samples (n,), (n, channels) or interleaved (n * channels,), of float32, float64, int16 or int32, full scale = 1
-        for floats; or `Lost`, for audio that never arrived. Gives what happened meanwhile.
+        """Takes samples (n, channels), (channels, n) or interleaved (n * channels,), floats with full scale = 1 or integers, as
+        `detect` does; or `Lost`, for audio that never arrived. Gives what happened meanwhile.
 
         Samples that are not finite, or beyond 10 times full scale, are taken for silence, reported and counted. Raises
         AudioError for another type or shape, ConfigurationError after `finish`.
         """
-        piece = chunk if isinstance(chunk, Lost) else to_mono(self._shaped(as_float(np.asarray(chunk))))
+        piece = chunk if isinstance(chunk, Lost) else self._shaped(as_float(as_array(chunk)))
         with self._lock:
             if self._result is not None:
                 raise ConfigurationError("The stream is finished. Call reset(), or open a new one.")
-            return list(self._follower.skip(piece) if isinstance(piece, Lost) else self._follower.feed(piece))
+            events = list(self._follower.skip(piece) if isinstance(piece, Lost) else self._follower.feed(piece))
+            return events if self._channel == "mix" else [replace(event, channel=self._channel) for event in events]
 
     def finish(self) -> Result:
         """The result over everything that was fed. Further calls give the same."""
         with self._lock:
             if self._result is None:
-                self._result = self._follower.finish()
+                result = self._follower.finish()
+                self._result = result if self._channel == "mix" else replace(result, channel=self._channel)
             return self._result
 
     def __enter__(self) -> Stream:
@@ -67,10 +68,12 @@ class Stream:
 
     def _shaped(self, chunk: Samples) -> Samples:
         if chunk.ndim == 1 and len(chunk) % self._channels == 0:
-            return chunk.reshape(-1, self._channels)
+            chunk = chunk.reshape(-1, self._channels)
+        elif chunk.ndim == 2 and chunk.shape[1] != self._channels == chunk.shape[0]:
+            chunk = chunk.T
         if chunk.ndim == 2 and chunk.shape[1] == self._channels:
-            return chunk
+            return chunk if self._channel == "mix" else chunk[:, [self._channel]]
         raise AudioError(
             f"A chunk of shape {chunk.shape} does not fit a stream of {self._channels} channels. "
-            f"Give (n, {self._channels}), or the channels interleaved."
+            f"Give (n, {self._channels}) or ({self._channels}, n), or the channels interleaved."
         )

@@ -15,7 +15,7 @@ from conftest import SHARED
 from numpy.typing import NDArray
 
 from vivavoce import Detector, Result
-from vivavoce.audio import to_mono
+from vivavoce.decoding.mixing import to_mono
 
 # A change: the most by which the mean of a class may shift (nats) and the largest share of flipped verdicts. What the embedded
 # bundle measured stands beside each: on the corpus's clips, then on those of examples/audio. What is loose is a weakness of the

@@ -284,6 +284,29 @@ def test_lists_that_do_not_add_up_are_refused(tmp_path: Path, case: str) -> None
         read_corpus(tmp_path, layout=layout)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("layout", ["asvspoof2019_la", "in_the_wild"])
+def test_lists_may_have_a_byte_order_mark_and_companions(tmp_path: Path, layout: str, encoding: str) -> None:
+    make(tmp_path, layout)
+    expected = read_corpus(tmp_path)
+    for name, lines in CORPORA[layout].items():
+        mark = "" if encoding in ("utf-16", "utf-8-sig") else "\ufeff"
+        (tmp_path / name).write_text(mark + "\n".join(lines) + "\n", encoding=encoding)
+        (tmp_path / name).with_name(f"._{Path(name).name}").write_bytes(b"\0\5\x16\7")
+    expected[0].audio.with_name(f"._{expected[0].audio.name}").write_bytes(b"\0\5\x16\7")
+    assert read_corpus(tmp_path) == expected
+
+
+def test_recording_of_an_unknown_kind_in_a_labelled_folder_is_named(tmp_path: Path) -> None:
+    write_audio(tmp_path / "bonafide", ["1"], ".wav")
+    write_audio(tmp_path / "spoof", ["1"], ".m4a")
+    assert len(read_corpus(tmp_path)) == 2
+    (tmp_path / "spoof" / "notes.txt").write_text("beside")
+    (tmp_path / "spoof" / "x.unknown").write_bytes(b"whatever")
+    with pytest.raises(CorpusError, match=r"of no kind that is known: spoof/x\.unknown"):
+        read_corpus(tmp_path)
+
+
 def test_a_list_of_bytes_that_are_no_text_is_refused(tmp_path: Path) -> None:
     make(tmp_path, "asvspoof2019_la")
     (tmp_path / next(iter(CORPORA["asvspoof2019_la"]))).write_bytes(b"s \xff\xfe - - bonafide\n")

@@ -48,7 +48,7 @@ def test_names_of_the_package() -> None:
             vivavoce.Result,
             [
                 *("verdict", "score", "probability", "threshold", "reject_below", "reason", "duration", "speech", "missing"),
-                *("segments", "provenance"),
+                *("segments", "provenance", "channel"),
             ],
         ),
         (
@@ -61,7 +61,7 @@ def test_names_of_the_package() -> None:
             vivavoce.Event,
             [
                 *("kind", "start", "time", "verdict", "score", "probability", "threshold", "changed", "lost", "result"),
-                "provenance",
+                *("provenance", "channel"),
             ],
         ),
         (
@@ -89,11 +89,13 @@ def test_fields_of_the_records(record: type, names: list[str]) -> None:
         ),
         (
             vivavoce.Detector.detect,
-            "(self, source, *, operating_point=None, accept=None, reject=None, segment_hop=None)",
+            "(self, source, sample_rate=None, *, channel='mix', operating_point=None, accept=None, reject=None, "
+            "segment_hop=None)",
         ),
-        (vivavoce.Detector.stream, "(self, *, sample_rate, channels=1, policy=None)"),
-        (vivavoce.Detector.listen, "(self, source, *, policy=None)"),
-        (vivavoce.Detector.alisten, "(self, source, *, policy=None)"),
+        (vivavoce.Detector.detect_many, "(self, sources, *, jobs=1, channel='mix', segment_hop=None)"),
+        (vivavoce.Detector.stream, "(self, sample_rate, channels=1, *, channel='mix', policy=None)"),
+        (vivavoce.Detector.listen, "(self, source, *, channel='mix', policy=None)"),
+        (vivavoce.Detector.alisten, "(self, source, *, channel='mix', policy=None)"),
         (vivavoce.Stream.feed, "(self, chunk)"),
         (vivavoce.Stream.finish, "(self)"),
         (vivavoce.Stream.reset, "(self)"),
@@ -176,6 +178,7 @@ def test_records_cannot_be_changed_and_turn_into_plain_dictionaries() -> None:
         "threshold": 0.0,
         "reject_below": 0.0,
         "reason": None,
+        "channel": None,
         "remedy": None,
         "duration": 4.0,
         "speech": 3.0,

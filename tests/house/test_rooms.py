@@ -21,7 +21,7 @@ LARGEST = 16
 
 GROUND = {
     *("errors", "audio", "result", "sources", "bundle", "bundle_writing", "files", "machine"),
-    *("_version", "policy", "band", "rates", "progress"),
+    *("_version", "policy", "band", "rates", "progress", "decoding"),
 }
 FACES = {"detector", "stream", "microphone"}
 QUANTIZATION = {"quantization", "quantization.plan", "quantization.rewrites"}

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from vivavoce.audio import Blocks, Resampler, as_float, load, open_audio, to_mono
+from vivavoce.audio import Blocks, Resampler, load, open_audio
+from vivavoce.decoding.arrays import as_float
+from vivavoce.decoding.mixing import to_mono
 from vivavoce.errors import AudioError
 
 RATE = 16_000
@@ -65,7 +67,7 @@ def test_values_beyond_float32_become_infinite_without_a_warning() -> None:
     assert np.isinf(as_float(np.array([1e300]))).all()
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.float16, np.complex64, np.bool_, object, "U1"])
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint64, np.complex64, np.bool_, object, "U1"])
 def test_other_sample_types_are_refused(dtype: Any) -> None:
     with pytest.raises(AudioError, match="Give float32, float64, int16 or int32"):
         as_float(np.zeros(3, dtype))
@@ -173,13 +175,15 @@ def test_damage_within_a_file_is_an_error_of_ours_or_audio(tmp_path: Path) -> No
         (TONE, 7999),
         (TONE, 192_001),
         (TONE, 16_000.5),
+        (RATE, TONE),
+        (b"RIFF" + bytes(100), RATE),
+        TONE,
         (TONE, "16000"),
         (TONE, True),
         (np.zeros((2, 2, 2), np.float32), RATE),
         (np.float32(1), RATE),
-        (np.zeros((1, RATE), np.float32), RATE),
+        (np.zeros((100, RATE), np.float32), RATE),
         (["a", "b"], RATE),
-        (np.zeros(RATE, np.uint8), RATE),
     ],
     ids=repr,
 )

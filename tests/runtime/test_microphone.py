@@ -215,14 +215,25 @@ def test_default_device_may_be_another_one_after_a_loss(portaudio: FakeSoundDevi
 
 
 @pytest.mark.usefixtures("seconds_pass")
-def test_device_that_comes_back_at_another_rate_is_not_taken(portaudio: FakeSoundDevice) -> None:
+@pytest.mark.parametrize(("rate", "channels"), [(8000, 1), (48_000, 2), (44_100, 1)])
+def test_device_that_comes_back_with_another_format_is_converted(portaudio: FakeSoundDevice, rate: int, channels: int) -> None:
     with Microphone() as opened:
         items = iter(opened)
-        portaudio.devices = [FakeSoundDevice.device("USB microphone", 16_000.0, actual_rate=8000)]
-        assert [next(items).kind for _ in range(3)] == ["device-lost", "gap", "gap"]
-        assert portaudio.streams[-1].closed
-        portaudio.devices = [USB]
-        assert next(items).kind == "device-back"
+        portaudio.devices = [FakeSoundDevice.device("USB microphone", 16_000.0, actual_rate=rate, channels=channels)]
+        assert [next(items).kind for _ in range(2)] == ["device-lost", "device-back"]
+        portaudio.streams[-1].hear(np.full((rate, portaudio.streams[-1].settings["channels"]), 0.25, np.float32))
+        heard = next(items)
+        assert heard.shape[1] == opened.channels
+        assert len(heard) == pytest.approx(opened.sample_rate, rel=0.1)
+        np.testing.assert_allclose(heard[2000:-2000], 0.25, atol=0.01)
+
+
+@pytest.mark.usefixtures("seconds_pass")
+def test_own_rate_that_no_stream_takes_gives_way_to_a_common_one(portaudio: FakeSoundDevice) -> None:
+    portaudio.devices = [FakeSoundDevice.device("ultrasonic", 384_000.0)]
+    portaudio._initialize()
+    with Microphone() as opened:
+        assert opened.sample_rate == 48_000
 
 
 @pytest.mark.usefixtures("seconds_pass")

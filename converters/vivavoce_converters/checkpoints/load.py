@@ -36,6 +36,17 @@ class CheckpointError(ConfigurationError):
     """A checkpoint cannot be read, is of no known family, or does not hold the whole network."""
 
 
+HOLDERS = ("model_state_dict", "state_dict", "model", "model_ema", "ema_state_dict", "state_dict_ema", "ema", "net", "network")
+"""Under which names training scripts save a state dict, beside the optimizer's and the epoch."""
+
+WRAPPERS = ("module.", "_orig_mod.", "model.", "net.", "network.", "ema_model.", "averaged_model.", "_forward_module.")
+"""What DataParallel, torch.compile, Lightning, AveragedModel, EMA and FSDP put before every name."""
+
+COUNTERS = ("n_averaged", "num_updates", "initted", "step")
+"""What averaging counts beside the network."""
+
+WEIGHT_NORM = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
+
 # Students are taught on crops of at most 4 s and judged on windows of this many samples.
 OWN_WINDOW = 64_000
 
@@ -140,6 +151,11 @@ def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
         return _read_safetensors(path)
     if head[:2] != b"PK" and head[:1] != b"\x80":
         raise CheckpointError(f"{path} is neither a torch file nor safetensors. Give a checkpoint of one of these kinds.")
+    if head[:2] == b"PK" and _is_torchscript(path):
+        raise CheckpointError(
+            f"{path} is a TorchScript archive, which holds code; nothing of it was executed. "
+            f"Save the state dict of the network alone: torch.save(model.state_dict(), path)."
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -154,12 +170,20 @@ def _read(path: Path) -> tuple[dict[str, Tensor], bool]:
     return _state_dict(content, path), False
 
 
+def _is_torchscript(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return any(re.search(r"(^|/)(constants\.pkl|code/)", name) for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError):
+        return False
+
+
 def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], bool]:
     try:
         with safe_open(path, framework="pt") as file:
             if (file.metadata() or {}).get("format") == FORMAT:
                 return {}, True
-            return {key: file.get_tensor(key) for key in file.keys()}, False  # noqa: SIM118 - not a mapping
+            return _bare({key: file.get_tensor(key) for key in file.keys()}), False  # noqa: SIM118 - not a mapping
     except SafetensorError as error:
         raise _damaged(path) from error
 
@@ -173,18 +197,33 @@ def _damaged(path: Path) -> CheckpointError:
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     """The state dict in what a training script saved: itself, or under a name beside the optimizer and the epoch."""
-    for name in ("model_state_dict", "state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-            break
+    while isinstance(content, Mapping) and (inner := next((content[name] for name in HOLDERS if _holds(content, name)), None)):
+        content = inner
     if not isinstance(content, Mapping) or not content or not all(map(_is_named_tensor, content.items())):
         found = f"the entries {_list(content)}" if isinstance(content, Mapping) and content else f"a {type(content).__name__}"
-        raise CheckpointError(
-            f"{path} holds {found} and no state dict. Save one: itself, or under model_state_dict, state_dict or model."
-        )
-    # DataParallel and DistributedDataParallel put their own name before every tensor's.
-    wrapped = all(key.startswith("module.") for key in content)
-    return {key.removeprefix("module.") if wrapped else key: tensor for key, tensor in content.items()}
+        raise CheckpointError(f"{path} holds {found} and no state dict. Save one: itself, or under {', '.join(HOLDERS)}.")
+    return _bare(content)
+
+
+def _holds(content: Mapping[Any, Any], name: str) -> bool:
+    return isinstance(content.get(name), Mapping)
+
+
+def _bare(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict under the names that the network itself gave, whatever wrapped it, in whatever order."""
+    found = {key: tensor for key, tensor in state.items() if tensor.ndim or key.rsplit(".", 1)[-1] not in COUNTERS}
+    # Known networks have parts of several names, so that one before all of them is a wrapper's.
+    while found and (wrapper := next((one for one in WRAPPERS if all(key.startswith(one) for key in found)), None)):
+        found = {key.removeprefix(wrapper): tensor for key, tensor in found.items()}
+    return {_renamed(key): tensor for key, tensor in found.items()}
+
+
+def _renamed(key: str) -> str:
+    """A weight norm's tensors under their first names; since torch 2.1 they are called otherwise."""
+    for new, old in WEIGHT_NORM.items():
+        key = key.removesuffix(new) + old if key.endswith(new) else key
+    # torch.compile also wraps parts of a network by themselves.
+    return key.replace("._orig_mod.", ".")
 
 
 def _is_named_tensor(item: tuple[Any, Any]) -> bool:

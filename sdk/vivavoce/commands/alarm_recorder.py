@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +17,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from ..audio import as_float, to_mono
+from ..decoding.arrays import as_float
+from ..decoding.mixing import to_mono
 from ..result import Event
 from ..sources import Lost
 
@@ -65,6 +68,7 @@ class Recorder:
         if self._clip is None:
             begin = max(at - self._around, self._ring.begin)
             with self._telling():
+                self._require_room(at + self._around - begin)
                 self._clip = _Clip(self._name(begin), self._rate, begin, _comment(alarm, begin / self._rate))
         if self._clip is None:
             return None
@@ -72,7 +76,8 @@ class Recorder:
         path = self._clip.path
         if self._clip.written == 0:
             self._write(self._ring.since(self._clip.begin))
-        return path
+        # Where the disk is full, there will be no such file; a short one may be complete already.
+        return path if self._clip or path.exists() else None
 
     def close(self) -> None:
         """Completes a clip that is being written with what there is."""
@@ -92,6 +97,12 @@ class Recorder:
             clip.write(block[: max(0, self._until - clip.begin - clip.written)])
         if self._clip and clip.begin + clip.written >= self._until:
             self.close()
+
+    def _require_room(self, frames: int) -> None:
+        """Raises OSError where the disk has no room for so many samples; FLAC takes no more than they do."""
+        needed = min(frames, self._longest) * np.dtype(np.int16).itemsize
+        if shutil.disk_usage(self._folder).free < needed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _name(self, begin: int) -> Path:
         time = datetime.now(UTC) - timedelta(seconds=(self._ring.end - begin) / self._rate)
@@ -119,7 +130,9 @@ class Recorder:
             self._clip = None
             if clip:
                 clip.abandon()
-            self._tell(f"the alarm cannot be recorded in {self._folder}: {error or 'the disk is full'}")
+            full = shutil.disk_usage(self._folder).free < self._rate
+            why = os.strerror(errno.ENOSPC) if full else getattr(error, "strerror", None) or error or "it cannot be written"
+            self._tell(f"the alarm cannot be recorded in {self._folder}: {why}")
 
 
 class _Ring:

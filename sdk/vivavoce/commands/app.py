@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import sys
 import traceback
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +13,7 @@ import typer
 
 from .._version import __version__
 from ..errors import VivavoceError
-from ..terminal.console import CUT_OFF, INTERRUPTED, UNUSABLE, tell_error
+from ..terminal.console import CUT_OFF, INTERRUPTED, UNUSABLE, drop_output, tell_error
 from .bench import bench
 from .devices import devices
 from .helping import EXAMPLES, Verbs, in_words
@@ -122,13 +121,13 @@ def _guarded(verb: Verb) -> Callable[..., None]:
         except KeyboardInterrupt:
             code = INTERRUPTED
         except BrokenPipeError:
-            _drop_output()
+            drop_output()
             code = CUT_OFF
         except OSError as error:
             # What has neither a name nor a number comes from a library, not from the output.
             subject = error.filename or ("The output" if error.errno else None)
             tell_error(f"{subject}: {error.strerror or error}." if subject else error)
-            _drop_output()
+            drop_output()
             code = UNUSABLE
         except (typer.Exit, typer.Abort, typer.BadParameter):
             raise
@@ -138,11 +137,3 @@ def _guarded(verb: Verb) -> Callable[..., None]:
         raise typer.Exit(code or 0)
 
     return run
-
-
-def _drop_output() -> None:
-    """Gives up what is buffered, if it cannot be written: it would raise again at exit."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -2,33 +2,32 @@
 
 from __future__ import annotations
 
-import io
 import signal
 import sys
 import threading
-import wave
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from numpy.typing import NDArray
 from rich.console import Console
 
+from ..decoding.arrays import Channel
 from ..detector import Detector
-from ..errors import AudioError, ConfigurationError
+from ..errors import ConfigurationError
 from ..microphone import Microphone
 from ..policy import Alarms, Policy, settle
-from ..sources import AudioSource, ChunkSource, FileSource, Lost, PcmSource
-from ..terminal.console import GOOD, AcceptOption, BundleOption, PointOption, RejectOption, console
+from ..sources import AudioSource, ChunkSource, FileSource, Lost, Pcm, PcmSource
+from ..terminal.console import GOOD, STDIN, AcceptOption, BundleOption, PointOption, RejectOption, console, standard_input
 from .alarm_command import AlarmCommand
 from .alarm_recorder import Recorder
 from .listen_lines import JsonEvents, Lines, View
 from .listen_panel import Panel
-from .scan import STDIN, exit_code
+from .scan import CHANNEL, channel_of, exit_code
 from .scan_rows import heading, unit
 
 __all__ = ["listen"]
@@ -36,7 +35,14 @@ __all__ = ["listen"]
 USUAL_LIMIT = 10.0
 """False alarms an hour of speech, by default."""
 
-PCM: dict[str, Literal["int16", "int32", "float32"]] = {"s16le": "int16", "s32le": "int32", "f32le": "float32"}
+PCM: dict[str, Pcm] = {
+    "s16le": "int16",
+    "s24le": "int24",
+    "s32le": "int32",
+    "f32le": "float32",
+    "mulaw": "mulaw",
+    "alaw": "alaw",
+}
 
 
 def listen(
@@ -45,7 +51,10 @@ def listen(
     fast: Annotated[bool, typer.Option("--fast", help="A recording as fast as possible, not as it was spoken.")] = False,
     rate: Annotated[int | None, typer.Option(help="Samples a second, of raw input or asked of the microphone.")] = None,
     channels: Annotated[int | None, typer.Option(help="The same for channels; 1 for raw input by default.")] = None,
-    format: Annotated[str | None, typer.Option(help="Raw input's samples: s16le (the default), s32le or f32le.")] = None,
+    channel: Annotated[str, typer.Option(help=CHANNEL)] = "mix",
+    format: Annotated[
+        str | None, typer.Option(help="Raw input's samples: s16le (the default), s24le, s32le, f32le, mulaw or alaw.")
+    ] = None,
     bundle: BundleOption = None,
     operating_point: PointOption = None,
     accept: AcceptOption = None,
@@ -110,12 +119,18 @@ def listen(
         if record is not None:
             recorder = _recorder(record, opened, record_seconds, record_limit, view)
             stack.callback(recorder.close)
-        heard = _follow(detector, opened, policy, view, recorder, alarm)
+        heard = _follow(detector, opened, channel_of(channel), policy, view, recorder, alarm)
     return GOOD if exit_zero else exit_code(heard)
 
 
 def _follow(
-    detector: Detector, source: AudioSource, policy: Policy, view: View, recorder: Recorder | None, alarm: AlarmCommand | None
+    detector: Detector,
+    source: AudioSource,
+    channel: Channel | Literal["each"],
+    policy: Policy,
+    view: View,
+    recorder: Recorder | None,
+    alarm: AlarmCommand | None,
 ) -> Counter[str]:
     """Listens to the end; gives the verdicts that decide about the exit code: every alarm, and the result's."""
 
@@ -127,7 +142,8 @@ def _follow(
             yield chunk
 
     heard: Counter[str] = Counter()
-    for event in detector.listen(ChunkSource(overheard(), source.sample_rate, source.channels), policy=policy):
+    chunks = ChunkSource(overheard(), source.sample_rate, source.channels)
+    for event in detector.listen(chunks, channel=channel, policy=policy):
         recording = None
         if event.kind == "verdict" and event.changed and event.verdict == "spoof":
             heard["spoof"] += 1
@@ -186,34 +202,20 @@ def _refuse(what: str, **settings: object) -> None:
             raise ConfigurationError(f"--{name} says nothing about {what}. Leave it out.")
 
 
-def _piped(rate: int | None, channels: int | None, format: str | None) -> PcmSource:
-    """Standard input: raw samples where anything is said about them, a WAV header and samples otherwise."""
+def _piped(rate: int | None, channels: int | None, format: str | None) -> AudioSource:
+    """Standard input: raw samples where anything is said about them, else a recording."""
+    pipe = standard_input()
     if sys.stdin.isatty():
         raise ConfigurationError(
             "Standard input is a terminal. Pipe audio into it: arecord -f S16_LE -r 16000 | vivavoce listen -"
         )
-    # Nothing is buffered here, so that the source can tell whether there is something to read.
-    pipe = io.BufferedReader(io.FileIO(sys.stdin.fileno(), closefd=False), 1)
     if rate is None and channels is None and format is None:
-        return _wav(pipe)
+        return FileSource(pipe)
     if rate is None:
         raise ConfigurationError("Raw samples do not say how many there are in a second. Give --rate.")
     if format is not None and format not in PCM:
         raise ConfigurationError(f'There is no format "{format}" for raw samples. Choose one of: {", ".join(PCM)}.')
     return PcmSource(pipe, rate, channels or 1, dtype=PCM[format or "s16le"])
-
-
-def _wav(pipe: BinaryIO) -> PcmSource:
-    """The pipe after its WAV header. How long the header says that it is does not matter: a recorder cannot know."""
-    try:
-        with wave.open(pipe) as header:
-            dtype = {2: PCM["s16le"], 4: PCM["s32le"]}[header.getsampwidth()]
-            return PcmSource(pipe, header.getframerate(), header.getnchannels(), dtype=dtype)
-    except (wave.Error, EOFError, KeyError) as error:
-        raise AudioError(
-            f"Standard input does not begin like a WAV file of 16 or 32 bits ({error or 'it is empty'}). "
-            f"Give --rate, --channels and --format for raw samples; recordings are listened to by their names."
-        ) from error
 
 
 def _lines(out: Console, told: str, detector: Detector, source: AudioSource, scores: bool, moving: bool) -> Lines:

@@ -52,7 +52,8 @@ class JsonEvents(View):
 
 
 class Lines(View):
-    """A heading, and a line for each event that is news, with its time in the stream. `scores` adds a line for each window."""
+    """A heading, and a line for each event that is news, with its time in the stream, and by the clock where no terminal shows
+    it. `scores` adds a line for each window."""
 
     def __init__(self, out: Console, heading: str, unit: str, *, scores: bool) -> None:
         self._out, self._unit, self._scores = out, unit, scores
@@ -61,7 +62,9 @@ class Lines(View):
     def write(self, event: Event, recording: Path | None) -> None:
         if (event.kind == "verdict" and not event.changed) or (event.kind == "score" and not self._scores):
             return
-        line = Text(f"{position(event.time):>10}  ").append_text(self._told(event))
+        when = "" if self._out.is_terminal else f"{clock()}  "
+        channel = "" if event.channel is None else f"channel {event.channel}  "
+        line = Text(f"{when}{position(event.time):>10}  {channel}").append_text(self._told(event))
         self._print(line.append("  recording") if recording else line)
 
     def _print(self, line: Text) -> None:

@@ -11,8 +11,8 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from ..audio import as_float
 from ..band import Band
+from ..decoding.arrays import as_float
 from ..result import Event
 from ..sources import Lost
 from ..terminal.console import duration, mark, printable

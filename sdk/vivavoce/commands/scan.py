@@ -2,29 +2,42 @@
 
 from __future__ import annotations
 
-import sys
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..audio import AUDIO_SUFFIXES
+from ..decoding.arrays import Channel
+from ..decoding.folders import AUDIO_SUFFIXES, Found, find, told
 from ..detector import Detector
-from ..errors import AudioError, ConfigurationError
-from ..terminal.console import BAD, GOOD, MIXED, AcceptOption, BundleOption, PointOption, RejectOption, console
+from ..errors import ConfigurationError, VivavoceError
+from ..terminal.console import (
+    BAD,
+    GOOD,
+    MIXED,
+    STDIN,
+    AcceptOption,
+    BundleOption,
+    PointOption,
+    RejectOption,
+    console,
+    drop_output,
+    standard_input,
+)
 from .scan_rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
 
-__all__ = ["STDIN", "exit_code", "scan"]
+__all__ = ["CHANNEL", "channel_of", "exit_code", "scan"]
 
-STDIN = "-"
+CHANNEL = (
+    "Of several channels: mix (their mean, or the loudest where the mean would lose it), one by its number from 0, or each "
+    "by itself."
+)
 
 
 def scan(
@@ -44,12 +57,13 @@ def scan(
         float | None,
         typer.Option(help="Draw the scores of segments of so many seconds, such as 0.5, and tell the lowest stretch."),
     ] = None,
+    channel: Annotated[str, typer.Option(help=CHANNEL)] = "mix",
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit with 0 whatever the verdicts are.")] = False,
 ) -> int:
     """Tell whether recordings hold a living voice.
 
     Exit code: 0 all are bona fide, 1 at least one is spoof, 2 the command could not run, 3 none is spoof, but at least one is
-    undecided or unreadable.
+    undecided, unreadable, or of an unknown kind and passed over in a folder.
     """
     if json and csv:
         raise ConfigurationError("--json and --csv exclude each other. Give one of them.")
@@ -57,78 +71,92 @@ def scan(
         paths = [*(paths or ()), str(resources.files("vivavoce") / "demo")]
     if not paths:
         raise ConfigurationError("There is nothing to scan. Give recordings or folders, or try: vivavoce scan --demo")
-    files = find(paths)
+    found = search(paths)
     detector = Detector(bundle, operating_point=operating_point, accept=accept, reject=reject, threads=threads)
     out = console()
-    tally, start = Tally(), perf_counter()
-    with _progress(out, len(files)) as advance:
-        writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, segments is not None)
-        for outcome in judge(files, detector, jobs, segments):
-            writer.write(outcome)
-            tally.add(outcome)
-            advance()
+    tally, start = Tally(of=len(found.recordings), passed_over=found.passed_over), perf_counter()
+    writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, segments is not None)
+    try:
+        with _progress(out, len(found.recordings)) as advance:
+            for outcome in judge(found.recordings, detector, jobs, channel_of(channel), segments):
+                _write(writer, outcome, tally)
+                tally.add(outcome)
+                advance()
+    except KeyboardInterrupt:
+        writer.end(tally, perf_counter() - start)
+        raise
     writer.end(tally, perf_counter() - start)
-    return GOOD if exit_zero else exit_code(tally.kinds)
+    return GOOD if exit_zero else exit_code(tally.kinds + tally.left_out)
+
+
+def _write(writer: Writer, outcome: Outcome, tally: Tally) -> None:
+    try:
+        writer.write(outcome)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        drop_output()
+        raise VivavoceError(
+            f"The output cannot be written: {error.strerror or error}. {tally.files} of {tally.of} files are in it, whole rows "
+            f"all. Make room, and judge the rest."
+        ) from error
 
 
 def exit_code(kinds: Mapping[str, int]) -> int:
     """The exit code for so many outcomes of each kind."""
     if kinds["spoof"]:
         return BAD
-    return MIXED if kinds["undecided"] or kinds["unreadable"] else GOOD
+    return MIXED if kinds["undecided"] or kinds["unreadable"] or kinds["passed over"] else GOOD
 
 
-def find(paths: Iterable[str]) -> list[str]:
-    """The files to judge, in the order given, each folder replaced by the audio files under it.
+def search(paths: Iterable[str]) -> Found:
+    """The files to judge, in the order given, each folder replaced by the recordings under it, and what was passed over.
 
     Raises ConfigurationError for a path that is not there, and for a folder without any.
     """
-    files: list[str] = []
+    files = Found()
     for path in dict.fromkeys(paths):
         if path != STDIN and not Path(path).exists():
             raise ConfigurationError(f"{path} does not exist. Give recordings, folders of them, or - for standard input.")
         if path == STDIN or not Path(path).is_dir():
-            files.append(path)
+            files.recordings.append(path)
             continue
-        found = sorted(str(file) for file in Path(path).rglob("*") if _is_audio(file))
-        if not found:
+        found = find(path)
+        if not found.recordings:
             raise ConfigurationError(
-                f"{path} holds no audio files. Give a folder with files that end in {', '.join(sorted(AUDIO_SUFFIXES))}."
+                f"{path} holds no audio files{f' ({told(found.passed_over)})' if found.passed_over else ''}. "
+                f"Give a folder with files that end in {', '.join(sorted(AUDIO_SUFFIXES))}."
             )
-        files += found
+        files.recordings += found.recordings
+        files.passed_over += found.passed_over
     return files
 
 
-def judge(files: Iterable[str], detector: Detector, jobs: int, segment_hop: float | None = None) -> Iterator[Outcome]:
-    """The outcome of each file, in order; `jobs` files are in work at the same time."""
-    if jobs == 1:
-        yield from (_judge(file, detector, segment_hop) for file in files)
-        return
-    pool = ThreadPoolExecutor(jobs)
-    waiting: deque[Future[Outcome]] = deque()
-    try:
-        for file in files:
-            waiting.append(pool.submit(_judge, file, detector, segment_hop))
-            if len(waiting) > 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+def judge(
+    files: list[str],
+    detector: Detector,
+    jobs: int,
+    channel: Channel | Literal["each"] = "mix",
+    segment_hop: float | None = None,
+) -> Iterator[Outcome]:
+    """The outcome of each file, in order, one for each channel that is judged by itself; `jobs` files are in work at a time."""
+    sources: Iterator[Any] = (standard_input() if file == STDIN else file for file in files)
+    with closing(detector.detect_many(sources, jobs=jobs, channel=channel, segment_hop=segment_hop)) as answers:
+        for file, answer in zip(files, answers, strict=True):
+            if isinstance(answer, VivavoceError):
+                yield Outcome(file, error=str(answer))
+            else:
+                results = answer if isinstance(answer, tuple) else (answer,)
+                yield from (Outcome(file, result, first=not number) for number, result in enumerate(results))
 
 
-def _judge(file: str, detector: Detector, segment_hop: float | None) -> Outcome:
-    try:
-        return Outcome(file, detector.detect(sys.stdin.buffer.read() if file == STDIN else file, segment_hop=segment_hop))
-    except AudioError as error:
-        return Outcome(file, error=str(error))
-    except OSError as error:
-        return Outcome(file, error=f"{file} cannot be read: {error.strerror}.")
-
-
-def _is_audio(file: Path) -> bool:
-    # Names with a dot in front are hidden, or what macOS puts beside a file on foreign disks.
-    return file.suffix.lower() in AUDIO_SUFFIXES and not file.name.startswith(".") and file.is_file()
+def channel_of(text: str) -> Channel | Literal["each"]:
+    """A channel as a user writes it. Raises ConfigurationError for what is none."""
+    if text in ("mix", "each"):
+        return text  # type: ignore[return-value]
+    if not text.isdecimal():
+        raise ConfigurationError(f'There is no channel "{text}". Give mix, each, or a number from 0.')
+    return int(text)
 
 
 @contextmanager

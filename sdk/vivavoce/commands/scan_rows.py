@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import json
+import os
+import stat
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -17,15 +21,16 @@ from rich.padding import Padding
 from rich.text import Text
 
 from ..band import Band
+from ..decoding.folders import told
 from ..detector import Detector
 from ..result import Provenance, Result, lowest_stretch
-from ..terminal.console import WORDS, duration, mark, printable
+from ..terminal.console import WORDS, console, duration, mark, printable
 
 __all__ = ["FIELDS", "KINDS", "CsvLines", "JsonLines", "Outcome", "Rows", "Tally", "Writer", "bar", "clock", "heading", "unit"]
 
 FIELDS = (
     *("file", "verdict", "score", "probability", "threshold", "reject_below", "reason", "remedy", "duration", "speech"),
-    *("missing", "error", "clock", *(field.name for field in dataclasses.fields(Provenance))),
+    *("missing", "error", "clock", *(field.name for field in dataclasses.fields(Provenance)), "channel"),
 )
 """The columns of CSV. A JSON object has the same keys but for those of a provenance, which are together under that name, and
 the segments."""
@@ -43,6 +48,8 @@ class Outcome:
     file: str
     result: Result | None = None
     error: str | None = None
+    first: bool = True
+    """Whether it is the first about its file, of which each channel may have one."""
 
     @property
     def kind(self) -> str:
@@ -58,14 +65,30 @@ class Outcome:
 
 @dataclass
 class Tally:
-    """How many outcomes of each kind there were, and the seconds of audio in them."""
+    """How many outcomes of each kind there were, the seconds of audio in them, and of how many files; what was passed over."""
 
     kinds: Counter[str] = field(default_factory=Counter)
     audio: float = 0.0
+    of: int = 0
+    passed_over: list[str] = field(default_factory=list)
+    files: int = 0
+
+    @property
+    def left_out(self) -> Counter[str]:
+        """What was passed over, as an outcome."""
+        return Counter({"passed over": len(self.passed_over)})
 
     def add(self, outcome: Outcome) -> None:
         self.kinds[outcome.kind] += 1
         self.audio += 0.0 if outcome.result is None else outcome.result.duration
+        self.files += outcome.first
+
+    def told(self) -> str:
+        """Such as "3 files: 1 bona fide, 2 spoof, 0 undecided, 0 unreadable"."""
+        counts = ", ".join(f"{self.kinds[kind]} {WORDS[kind]}" for kind in KINDS)
+        files = f"{self.files} of {self.of}" if self.files < self.of else f"{self.files}"
+        more = f"; {told(self.passed_over)}" if self.passed_over else ""
+        return f"{files} file{'' if self.of == 1 else 's'}: {counts}{more}"
 
 
 class Writer(Protocol):
@@ -76,30 +99,56 @@ class Writer(Protocol):
     def end(self, tally: Tally, seconds: float) -> None: ...
 
 
-class JsonLines:
+class _Lines:
+    """Lines for programs. What is said about all of them goes to stderr, where stdout is no terminal."""
+
+    def end(self, tally: Tally, seconds: float) -> None:
+        if not sys.stdout.isatty():
+            console(stderr=True).print(Text(printable(tally.told())))
+
+
+class JsonLines(_Lines):
     """One JSON object a line."""
 
     def write(self, outcome: Outcome) -> None:
-        print(json.dumps(outcome.to_dict()), flush=True)
-
-    def end(self, tally: Tally, seconds: float) -> None:
-        pass
+        _put(json.dumps(outcome.to_dict()) + "\n")
 
 
-class CsvLines:
+class CsvLines(_Lines):
     """A line of column names, and a line for each outcome."""
 
     def __init__(self) -> None:
-        self._writer = csv.DictWriter(sys.stdout, FIELDS, extrasaction="ignore", lineterminator="\n")
+        self._line = io.StringIO()
+        self._writer = csv.DictWriter(self._line, FIELDS, extrasaction="ignore", lineterminator="\n")
         self._writer.writeheader()
 
     def write(self, outcome: Outcome) -> None:
         row = outcome.to_dict()
         self._writer.writerow({**row, **(row["provenance"] or {})})
-        sys.stdout.flush()
+        _put(self._line.getvalue())
+        self._line.seek(0)
+        self._line.truncate()
 
-    def end(self, tally: Tally, seconds: float) -> None:
-        pass
+
+def _put(line: str) -> None:
+    """Writes a line at once, whole or not at all where stdout is a file."""
+    whole = _size()
+    try:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    except OSError:
+        if whole is not None:
+            with suppress(OSError):
+                os.ftruncate(sys.stdout.fileno(), whole)
+        raise
+
+
+def _size() -> int | None:
+    try:
+        state = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return None
+    return state.st_size if stat.S_ISREG(state.st_mode) else None
 
 
 class Rows:
@@ -124,10 +173,8 @@ class Rows:
             self._out.print(Padding(Text(printable(more), "dim"), (0, 0, 0, 2), expand=False), soft_wrap=False)
 
     def end(self, tally: Tally, seconds: float) -> None:
-        counts = ", ".join(f"{tally.kinds[kind]} {WORDS[kind]}" for kind in KINDS)
         factor = f", real-time factor {seconds / tally.audio:.3f}" if tally.audio else ""
-        files = f"{tally.kinds.total()} file{'' if tally.kinds.total() == 1 else 's'}"
-        line = f"{files}: {counts}; {tally.audio:.1f} s of audio in {seconds:.1f} s{factor}"
+        line = f"{tally.told()}; {tally.audio:.1f} s of audio in {seconds:.1f} s{factor}"
         self._out.print(Text(line, "bold"), soft_wrap=False)
 
 
@@ -176,7 +223,8 @@ class _Columns:
         row.append(" " * (VERDICT + GAP - row.cell_len))
         row.append_text(self._score(result, out)).append(" " * GAP)
         row.append(self._times(*("", "") if result is None else map(duration, (result.duration, result.speech))))
-        return row.append(self._name(outcome.file))
+        channel = "" if result is None or result.channel is None else f" [channel {result.channel}]"
+        return row.append(self._name(outcome.file + channel))
 
     def left_out(self, outcome: Outcome) -> str | None:
         """The reason for which the row has no room."""

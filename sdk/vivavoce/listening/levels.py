@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..audio import Samples
 from ..result import Reason
@@ -29,7 +30,7 @@ def is_clipped(window: Samples) -> bool:
 
 
 class LevelMeter:
-    """Follows a mono signal: how many samples, how loud, and how many of them cannot be used."""
+    """Follows a signal: how many samples of each channel, how many of them cannot be used, and how loud it is in the end."""
 
     def __init__(self) -> None:
         self.samples = 0
@@ -42,17 +43,22 @@ class LevelMeter:
         """Samples that are not finite or out of range."""
         return self.not_finite + self.out_of_range
 
-    def feed(self, samples: Samples) -> Samples:
-        """Takes in more of the signal, (n,), and gives it with what cannot be used replaced by silence."""
+    def usable(self, samples: Samples) -> Samples:
+        """Takes in more of the signal, (n, channels), and gives it with silence on all channels where one cannot be used."""
         self.samples += len(samples)
-        usable = np.abs(samples) <= LOUDEST
-        if not usable.all():
-            finite = np.isfinite(samples)
+        bad: NDArray[np.bool_] = ~(np.abs(samples) <= LOUDEST)
+        if bad.any():
+            finite = np.isfinite(samples).all(axis=1)
+            at: NDArray[np.bool_] = np.logical_or.reduce(bad, axis=1)
             self.not_finite += int(np.count_nonzero(~finite))
-            self.out_of_range += int(np.count_nonzero(finite & ~usable))
-            samples = np.where(usable, samples, np.float32(0))
-        self.peak = max(self.peak, float(np.abs(samples).max(initial=0)))
+            self.out_of_range += int(np.count_nonzero(finite & at))
+            samples = np.where(at[:, None], np.float32(0), samples)
         return samples
+
+    def heard(self, mono: Samples) -> Samples:
+        """Takes note of what is judged, (n,), without offset and mixed."""
+        self.peak = max(self.peak, float(np.abs(mono).max(initial=0)))
+        return mono
 
     def problem(self, *, strict: bool) -> Reason | None:
         """Why the signal cannot be judged, or None. Where it is not `strict`, unusable samples are no reason."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..audio import BLOCK_SECONDS, Blocks, Resampler, Samples
+from ..decoding.mixing import STEP_SECONDS, Mixer
 from ..engines.incremental import Continuation
 from ..result import Event, Result, Segment
 from ..sources import Lost
@@ -27,15 +28,13 @@ WINDOW_SPEECH = 0.5
 KEPT_SEGMENTS = 4096
 """Segments that a stream's result keeps, the last ones, so that memory stays bounded however long the stream."""
 
-STEP_SECONDS = 0.032
-
 INVALID_AGAIN = 1.0
 """Seconds of usable samples after which unusable ones are an event again."""
 
 
 class Follower:
-    """The state of one mono signal at `sample_rate`. All it does depends on the signal alone, not on how it arrives in pieces,
-    because it takes steps of 32 ms.
+    """The state of one signal of `channels` at `sample_rate`. All it does depends on the signal alone, not on how it arrives in
+    pieces, because it takes steps of 32 ms.
 
     The result is defined on the bundle's grid: windows begin at multiples of its hop, counted from the first sample, and a last
     one is aligned to the end. A watch has windows of its own, for events; where both ask for the same one it is scored once.
@@ -44,16 +43,22 @@ class Follower:
     """
 
     def __init__(
-        self, judge: Judge, sample_rate: int, gate: SpeechGate, watch: Watch | None, localiser: Localiser | None = None
+        self,
+        judge: Judge,
+        sample_rate: int,
+        channels: int,
+        gate: SpeechGate,
+        watch: Watch | None,
+        localiser: Localiser | None = None,
     ) -> None:
         self._judge, self._sample_rate, self._gate, self._watch = judge, sample_rate, gate, watch
-        self._localiser = localiser
+        self._channels, self._localiser = channels, localiser
         self._contract = judge.contract
         self._continuation = Continuation(judge.engine, self._contract.window)
         self._recording = watch is None
         self._grid_end: int = self._contract.window
-        self._steps = Blocks(round(STEP_SECONDS * sample_rate))
-        self._levels = LevelMeter()
+        self._steps = Blocks(round(STEP_SECONDS * sample_rate), channels)
+        self._levels, self._mixer = LevelMeter(), Mixer(channels, sample_rate)
         self._resampler = Resampler(sample_rate, self._contract.sample_rate)
         self._turns = Turns()
         self._history = _History()
@@ -64,7 +69,7 @@ class Follower:
         self._invalid_at = -math.inf
 
     def feed(self, signal: Samples) -> Iterator[Event]:
-        """Takes in more of the signal, (n,), and tells what happens on the way."""
+        """Takes in more of the signal, (n, channels), and tells what happens on the way."""
         self._fed += len(signal)
         for step in self._steps.feed(signal):
             yield from self._take(step)
@@ -77,7 +82,7 @@ class Follower:
         self._lost += lost.frames
         most = BLOCK_SECONDS * self._sample_rate
         for done in range(0, lost.frames, most):
-            yield from self.feed(np.zeros(min(most, lost.frames - done), np.float32))
+            yield from self.feed(np.zeros((min(most, lost.frames - done), self._channels), np.float32))
 
     def finish(self) -> Result:
         """The result over everything, once the signal is over."""
@@ -101,13 +106,13 @@ class Follower:
     def _take(self, step: Samples) -> Iterator[Event]:
         """One step of the signal, at its own rate."""
         at, unusable = self._levels.samples, self._levels.unusable
-        step = self._levels.feed(step)
+        step = self._levels.usable(step)
         if self._levels.unusable > unusable:
             seconds = at / self._sample_rate
             if seconds - self._invalid_at > INVALID_AGAIN:
                 yield Event("invalid", seconds, seconds)
             self._invalid_at = seconds
-        yield from self._advance(self._resampler.feed(step))
+        yield from self._advance(self._resampler.feed(self._levels.heard(self._mixer.step(step))))
 
     def _advance(self, samples: Samples) -> Iterator[Event]:
         """The next samples at the contract's rate."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 
 import typer
 from rich.console import Console, ConsoleDimensions
 from rich.table import Table
 from rich.text import Text
+
+from ..errors import ConfigurationError
 
 __all__ = [
     "BAD",
@@ -18,6 +22,7 @@ __all__ = [
     "GOOD",
     "INTERRUPTED",
     "MIXED",
+    "STDIN",
     "UNUSABLE",
     "WORDS",
     "AcceptOption",
@@ -27,12 +32,14 @@ __all__ = [
     "RejectOption",
     "conditions",
     "console",
+    "drop_output",
     "duration",
     "grid",
     "mark",
     "printable",
     "show",
     "size",
+    "standard_input",
     "table",
     "tell_error",
 ]
@@ -54,6 +61,8 @@ AcceptOption = Annotated[
 RejectOption = Annotated[
     str | None, typer.Option(metavar="POINT", help="Spoof below this one, such as fnr=2%; between the two undecided.")
 ]
+STDIN = "-"
+"""What stands for standard input."""
 
 WORDS = {"bonafide": "bona fide", "spoof": "spoof", "undecided": "undecided", "unreadable": "unreadable"}
 
@@ -127,6 +136,30 @@ def tell_error(message: object) -> None:
     """One red line on stderr."""
     text = printable(" ".join(str(message).split()))
     console(stderr=True).print(Text(f"Error: {text}", "red"))
+
+
+def standard_input() -> BinaryIO:
+    """Standard input, of which nothing is buffered, so that a wait for data can tell whether there is some.
+
+    Raises ConfigurationError where there is none.
+    """
+    if sys.stdin is None:
+        raise ConfigurationError("There is no standard input. Pipe a recording into the command, or give its path.")
+    try:
+        file: Any = io.FileIO(sys.stdin.fileno(), closefd=False)
+    except io.UnsupportedOperation:
+        return sys.stdin.buffer
+    file.name = "Standard input"
+    return file  # type: ignore[no-any-return]
+
+
+def drop_output() -> None:
+    """Gives up what is buffered, for it cannot be written: it would raise again at exit."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return
 
 
 def duration(seconds: float) -> str:

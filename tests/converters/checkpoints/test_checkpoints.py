@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,10 @@ def test_an_option_that_cannot_be_is_refused(name: str, option: dict[str, Any], 
         load_checkpoint(tmp_path / "checkpoint.pth", **option)
 
 
+def _before(prefix: str, state: State) -> State:
+    return {f"{prefix}{key}": tensor for key, tensor in state.items()}
+
+
 WRAPPINGS: dict[str, Callable[[State], Any]] = {
     "DataParallel": lambda state: {f"module.{key}": tensor for key, tensor in state.items()},
     "resume file": lambda state: {
@@ -130,6 +135,19 @@ WRAPPINGS: dict[str, Callable[[State], Any]] = {
     "Lightning": lambda state: {"state_dict": state, "callbacks": {}, "hparams": {"seed": 1}},
     "fairseq": lambda state: {"args": None, "cfg": {"model": "x"}, "model": state},
     "DataParallel, resumed": lambda state: {"model_state_dict": {f"module.{key}": tensor for key, tensor in state.items()}},
+    "torch.compile": lambda state: _before("_orig_mod.", state),
+    "compiled, then parallel": lambda state: _before("module._orig_mod.", state),
+    "parallel, then compiled": lambda state: _before("_orig_mod.module.", state),
+    "AveragedModel": lambda state: {"n_averaged": torch.tensor(5), **_before("module.", state)},
+    "Lightning, by an attribute": lambda state: {"epoch": 3, "state_dict": _before("model.", state)},
+    "all of them": lambda state: {"state_dict": {**_before("model.module._orig_mod.", state), "n_averaged": torch.tensor(1)}},
+    "EMA": lambda state: {"model_ema": {"num_updates": torch.tensor(9), **_before("module.", state)}},
+    "weight norm since torch 2.1": lambda state: {
+        key.replace(".weight_g", ".parametrizations.weight.original0").replace(
+            ".weight_v", ".parametrizations.weight.original1"
+        ): tensor
+        for key, tensor in state.items()
+    },
     "half precision": lambda state: {key: t.half() if t.is_floating_point() else t for key, t in state.items()},
 }
 
@@ -143,6 +161,15 @@ def test_wrapped_state_dicts(wrapping: str, zipped: bool, xlsr: tuple[Path, Stat
     expected = official_state(XLSR)[1].state_dict()
     for key, tensor in expected.items():
         assert torch.equal(loaded[key], tensor.half().float() if wrapping == "half precision" and tensor.dim() else tensor)
+
+
+def test_torchscript_is_refused_by_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "scripted.pt"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("scripted/data.pkl", "scripted/code/__torch__.py", "scripted/constants.pkl"):
+            archive.writestr(name, b"")
+    with pytest.raises(CheckpointError, match=r"TorchScript.*nothing of it was executed. Save the state dict"):
+        load_checkpoint(path)
 
 
 def test_safetensors_in_official_names(xlsr: tuple[Path, State]) -> None:

@@ -27,7 +27,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from vivavoce import Detector
-from vivavoce.audio import AUDIO_SUFFIXES, load
+from vivavoce.audio import load
 from vivavoce.bundle import Bundle
 from vivavoce.commands.app import VERBS, build
 from vivavoce.commands.scan_rows import FIELDS, Outcome, Rows, bar
@@ -138,13 +138,13 @@ def test_scan_json_is_the_result_and_goes_on_after_a_file_that_is_no_audio(
 def test_scan_csv_has_frozen_columns_and_the_values_of_json(recordings: dict[str, Path], tiny_bundle: Path) -> None:
     assert " ".join(FIELDS) == (
         "file verdict score probability threshold reject_below reason remedy duration speech missing error clock "
-        "bundle version manifest_sha256 engine operating_point vivavoce"
+        "bundle version manifest_sha256 engine operating_point vivavoce channel"
     )
     rows = list(csv.DictReader(StringIO(run("scan", "--csv", "--bundle", tiny_bundle, *recordings.values()).stdout)))
     lines = run("scan", "--json", "--bundle", tiny_bundle, *recordings.values()).stdout.splitlines()
     for row, line in zip(rows, map(json.loads, lines), strict=True):
         assert tuple(row) == FIELDS
-        line |= line["provenance"] or dict.fromkeys(FIELDS[-6:])
+        line |= line["provenance"] or dict.fromkeys(FIELDS[-7:-1])
         assert row.pop("clock") <= line.pop("clock")
         assert row == {key: "" if line[key] is None else str(line[key]) for key in row}
 
@@ -198,7 +198,7 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize("suffix", sorted(AUDIO_SUFFIXES))
+@pytest.mark.parametrize("suffix", sorted(FORMATS))
 def test_every_suffix_that_folders_are_searched_for_can_be_decoded(suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"tone{suffix}"
     tone = np.sin(np.arange(16_000) / 8) / 2
@@ -212,7 +212,7 @@ def test_every_suffix_that_folders_are_searched_for_can_be_decoded(suffix: str, 
 
 def screen(width: int, outcomes: list[Outcome], detector: Detector, **options: Any) -> list[str]:
     out = Console(file=StringIO(), width=width, highlight=False, markup=False, soft_wrap=True, **options)
-    rows = Rows(out, detector, None)
+    rows = Rows(out, detector)
     for outcome in outcomes:
         rows.write(outcome)
     return out.file.getvalue().splitlines()  # type: ignore[attr-defined]

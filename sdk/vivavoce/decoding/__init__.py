@@ -1,0 +1,1 @@
+"""Decoding: from whatever holds audio to samples."""

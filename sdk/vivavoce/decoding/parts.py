@@ -1,0 +1,210 @@
+"""Decoding: a recording's bytes become blocks of samples, by libsndfile or, for what it lacks, by FFmpeg.
+
+No decoder is believed. Each is read until it ends, what it gave is counted, and the count must be what the recording announced;
+what libsndfile would take from a header that nobody filled in is filled in before.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from ..errors import AudioError, MissingExtra
+from .arrays import Samples
+from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, mp3_parts, ogg_parts, tags
+from .recording import Bytes, Window
+
+__all__ = ["BLOCK_SECONDS", "Part", "parts"]
+
+BLOCK_SECONDS = 10
+
+LIVE_SECONDS = 0.1
+
+SLACK = 2304
+"""Samples by which a lossy decoder may stay behind its table of contents."""
+
+FLAC_HEAD = 26
+"""Bytes of a FLAC up to its number of samples."""
+
+Keep = Callable[[Any], Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of the recordings that a file holds one after another; most hold one. `blocks` are arrays (n, channels)."""
+
+    rate: int
+    channels: int
+    blocks: Iterator[Samples]
+
+
+def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
+    """The recordings in a file, each opened once the one before is over; `keep` is given what must be closed in the end."""
+    skip = tags(content)
+    if content.read(skip, 4) == b"fLaC":
+        yield _flac(content, keep, skip)
+    elif layout := chunked(content):
+        yield _chunks(content, keep, layout)
+    elif content.read(0, 4) == b"OggS":
+        yield from (_whole(content, keep, part) for part in ogg_parts(content.name, content.rest()))
+    else:
+        whole = content if content.size is not None else content.part(content.rest())
+        sound = _Sound.open(whole, keep, Window(whole))
+        if isinstance(sound, Part):
+            yield sound
+        elif sound.format == "MP3":
+            data = whole.rest()
+            yield from (_whole(content, keep, part) for part in mp3_parts(content.name, data) or [data])
+        else:
+            yield Part(sound.samplerate, sound.channels, sound.read_all())
+
+
+def _whole(content: Bytes, keep: Keep, data: bytes) -> Part:
+    """A recording that lies in memory as it came."""
+    part = content.part(data)
+    sound = _Sound.open(part, keep, Window(part))
+    return sound if isinstance(sound, Part) else Part(sound.samplerate, sound.channels, sound.read_all())
+
+
+def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
+    """A FLAC. Told that its length is unknown, libsndfile reads on to the end, whatever the header says."""
+    total, head = flac_total(content.read(skip, FLAC_HEAD))
+    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS)
+    sound = _Sound.open(content, keep, window)
+    if isinstance(sound, Part):
+        return sound
+
+    def blocks() -> Iterator[Samples]:
+        try:
+            count = yield from sound.read(total or None)
+            if total and count == total and sound.goes_on() and not window.marked:
+                raise AudioError(
+                    f"{content.name} holds more audio than its header announces ({total} samples). "
+                    f"Write it anew: ffmpeg -i OLD NEW."
+                )
+        except AudioError as error:
+            if window.marked:
+                raise joined(content.name, "FLAC") from error
+            raise
+        if window.marked:
+            raise joined(content.name, "FLAC")
+        if count < total and not content.stopped:
+            raise cut_off(content.name, count / total)
+
+    return Part(sound.samplerate, sound.channels, blocks())
+
+
+def _chunks(content: Bytes, keep: Keep, layout: Chunked) -> Part:
+    """WAV and its kin: checked before it is read where all of it is there, and after where it is still coming."""
+    if content.size is None and not layout.by_samples:
+        content = content.part(content.rest())
+        layout = chunked(content) or layout
+    if content.size is not None:
+        layout.check(content)
+    head = bytearray(content.read(0, layout.start))
+    for at, patch in layout.patches.items():
+        head[at : at + len(patch)] = patch
+    # An AIFF may say behind its samples what they are.
+    whole = content.size is not None and layout.length is not None and layout.kind in ("AIFF", "IFF")
+    sound = _Sound.open(content, keep, Window(content) if whole else Window(content, bytes(head), layout.start, layout.length))
+    if isinstance(sound, Part):
+        return sound
+    limit = layout.limit(sound.frames)
+
+    def blocks() -> Iterator[Samples]:
+        yield from sound.read(limit)
+        if content.size is None and not content.stopped:
+            layout.check(content)
+
+    return Part(sound.samplerate, sound.channels, blocks())
+
+
+class _Sound(soundfile.SoundFile):  # type: ignore[misc]
+    """A file of libsndfile's that goes forward only: soundfile seeks after each block, which not every decoder can."""
+
+    @staticmethod
+    def open(content: Bytes, keep: Keep, window: Window) -> _Sound | Part:
+        """The file in a window; by FFmpeg, where libsndfile does not know it. Raises AudioError where neither does."""
+        try:
+            sound = _Sound(window)
+        except Exception as error:  # Whatever a decoder raises.
+            if window.error:
+                raise window.error from error
+            return _by_ffmpeg(content, keep, _reason(error))
+        keep(sound)
+        window.live = True
+        sound.content, sound.window = content, window
+        return sound
+
+    content: Bytes
+    window: Window
+
+    def seekable(self) -> bool:
+        return False
+
+    def read_all(self) -> Iterator[Samples]:
+        """Everything. Raises AudioError where less comes than a table of contents says."""
+        count = yield from self.read(None)
+        if count + SLACK < self.frames and not self.content.stopped:
+            raise damaged(self.content.name, f"{count} of its {self.frames} samples can be decoded")
+
+    def read(self, limit: int | None) -> Generator[Samples, None, int]:
+        """Blocks until the decoder ends or `limit` samples of each channel came; gives how many did."""
+        size = round((LIVE_SECONDS if self.content.size is None else BLOCK_SECONDS) * self.samplerate)
+        count = 0
+        while not self.content.stopped and (wanted := size if limit is None else min(size, limit - count)):
+            block = self._block(wanted)
+            count += len(block)
+            if len(block):
+                yield block
+            if len(block) < wanted:
+                break
+        return count
+
+    def goes_on(self) -> bool:
+        """Whether there is more; what cannot be decoded is none."""
+        try:
+            return bool(len(self._block(1)))
+        except AudioError:
+            return False
+
+    def _block(self, wanted: int) -> Samples:
+        block = np.zeros((wanted, self.channels), np.float32)
+        try:
+            came = super().read(out=block)
+        except Exception as error:  # Whatever a decoder raises.
+            raise self.window.error or _undecodable(self.content.name, _reason(error)) from error
+        if self.window.error:
+            raise self.window.error
+        return block[: len(came)]
+
+
+def _by_ffmpeg(content: Bytes, keep: Keep, reason: str) -> Part:
+    try:
+        from .ffmpeg import decode
+    except MissingExtra as missing:
+        raise _undecodable(content.name, reason, f"For m4a, WebM and other formats run: {missing.command}") from missing
+    whole = content if content.size is not None else content.part(content.rest())
+    rate, channels, blocks = decode(whole.name, io.BufferedReader(Window(whole)), keep)
+
+    def wanted() -> Iterator[Samples]:
+        for block in blocks:
+            if content.stopped:
+                return
+            yield block
+
+    return Part(rate, channels, wanted())
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "error_string", "") or str(error) or type(error).__name__
+    return str(text).strip().rstrip(".") or "the decoder gave up; it is damaged, or cut off"
+
+
+def _undecodable(name: str, reason: str, remedy: str = "") -> AudioError:
+    return AudioError(f"{name} cannot be decoded: {reason}. {remedy or 'Copy it again, or convert it to WAV or FLAC.'}")

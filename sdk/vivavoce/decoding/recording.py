@@ -1,0 +1,253 @@
+"""A recording's bytes, wherever they come from: a path, bytes, a file object, a pipe; read whole, counted, and nothing raised
+that is not ours."""
+
+from __future__ import annotations
+
+import io
+import os
+import select
+import stat
+import threading
+import time
+from typing import Any, BinaryIO
+
+from ..errors import AudioError
+
+__all__ = ["Bytes", "Window", "opened", "waits"]
+
+WAIT = 0.1
+"""Seconds after which a wait for a pipe looks whether it is still wanted."""
+
+READ = 1 << 16
+
+UNKNOWN = 1 << 50
+"""What libsndfile is told of the length of a pipe."""
+
+
+class Bytes:
+    """Bytes by position, counted from where the file stood. `size` is None for a pipe: what is there is known at its end."""
+
+    def __init__(self, name: str, file: Any, stop: threading.Event) -> None:
+        self.name, self._file, self._stop = name, file, stop
+        self._start = _position(file)
+        self.size = None if self._start is None else self._seek(0, os.SEEK_END) - self._start
+        self._wait = waits(file)
+        self._kept, self._dropped, self._over = bytearray(), 0, False
+
+    @property
+    def arrived(self) -> int:
+        """How many bytes there are so far."""
+        return self._dropped + len(self._kept) if self.size is None else self.size
+
+    @property
+    def stopped(self) -> bool:
+        """Whether nobody wants the rest."""
+        return self._stop.is_set()
+
+    def read(self, at: int, count: int) -> bytes:
+        """`count` bytes from position `at`; fewer only at the end, however few the file gives at a time."""
+        if self.size is not None:
+            self._seek((self._start or 0) + at, os.SEEK_SET)
+            return self._all(min(count, max(0, self.size - at)))
+        while self.arrived < at + count and (more := self._more()):
+            self._kept += more
+        return bytes(self._kept[max(0, at - self._dropped) : max(0, at + count - self._dropped)])
+
+    def rest(self) -> bytes:
+        """Everything."""
+        if self.size is not None:
+            return self.read(0, self.size)
+        while more := self._more():
+            self._kept += more
+        return bytes(self._kept)
+
+    def part(self, data: bytes) -> Bytes:
+        """A part of it, or all, that lies in memory."""
+        return Bytes(self.name, io.BytesIO(data), self._stop)
+
+    def forget(self, at: int) -> None:
+        """Lets go of a pipe's bytes before `at`, which nobody will ask for again."""
+        if self.size is None and at > self._dropped:
+            del self._kept[: at - self._dropped]
+            self._dropped = at
+
+    def _all(self, count: int) -> bytes:
+        parts = []
+        while count > 0 and (part := self._call(self._file.read, count)):
+            parts.append(part)
+            count -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _more(self) -> bytes:
+        if self._over:
+            return b""
+        while not self._stop.is_set():
+            if self._wait():
+                # read1 gives what a pipe holds; read would wait until READ bytes are there.
+                found: bytes | None = self._call(getattr(self._file, "read1", self._file.read), READ)
+                if found is not None:
+                    self._over = not found
+                    return found
+                time.sleep(WAIT / 10)
+        return b""
+
+    def _seek(self, offset: int, whence: int) -> int:
+        def seek() -> int:
+            moved = self._file.seek(offset, whence)
+            return int(self._file.tell() if moved is None else moved)
+
+        return int(self._call(seek))
+
+    def _call(self, function: Any, *arguments: Any) -> Any:
+        try:
+            found = function(*arguments)
+        except AudioError:
+            raise
+        except Exception as error:  # Whatever a file object of somebody else's raises.
+            why = getattr(error, "strerror", None) or error or type(error).__name__
+            raise AudioError(f"{self.name} cannot be read: {str(why).rstrip('.')}.") from error
+        if isinstance(found, str):
+            raise AudioError(f'{self.name} is open as text. Open it with mode "rb".')
+        return found
+
+
+class Window(io.RawIOBase):
+    """What a decoder sees: `head`, then the bytes from position `start` on, `length` of them or (None) to the end.
+
+    A decoder that calls back cannot be raised through: `error` has what went wrong meanwhile. `marks`, of one length, are
+    looked for in what is read; `marked` says whether one was there.
+    """
+
+    def __init__(
+        self, content: Bytes, head: bytes = b"", start: int = 0, length: int | None = None, marks: tuple[bytes, ...] = ()
+    ) -> None:
+        super().__init__()
+        self._content, self._head, self._start = content, head, start
+        if length is None and content.size is not None:
+            length = content.size - start
+        self._size = UNKNOWN if length is None else len(head) + length
+        self.live = False
+        """Whether the decoder goes forward only, so that what it has read is let go."""
+        self._position = 0
+        self._marks, self._tail = marks, b""
+        self.marked = False
+        self.error: AudioError | None = None
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        self._position = max(0, origin + offset)
+        return self._position
+
+    def readinto(self, target: Any) -> int:
+        view = memoryview(target)
+        data = self._read(len(view))
+        view[: len(data)] = data
+        return len(data)
+
+    def _read(self, count: int) -> bytes:
+        at, head = self._position, self._head
+        count = max(0, min(count, self._size - at))
+        data = head[at : at + count]
+        if len(data) < count:
+            try:
+                data += self._body(max(at, len(head)) - len(head) + self._start, count - len(data))
+            except AudioError as error:
+                self.error = self.error or error
+        self._position += len(data)
+        return data
+
+    def _body(self, at: int, count: int) -> bytes:
+        # A decoder that looks for what may stand behind a pipe's audio finds nothing: it has not come yet.
+        if self._content.size is None and at > self._content.arrived:
+            return b""
+        data = self._content.read(at, count)
+        if self.live:
+            self._content.forget(at)
+        if self._marks:
+            self.marked = self.marked or any(mark in self._tail + data for mark in self._marks)
+            self._tail = (self._tail + data)[-len(self._marks[0]) + 1 :]
+        return data
+
+
+def opened(source: Any, stop: threading.Event, keep: Any) -> Bytes:
+    """The bytes of a path, of encoded bytes or of a binary file object; `keep` is given what must be closed in the end.
+
+    Raises AudioError for what is none of these, cannot be opened, or holds nothing.
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        found = Bytes("The byte string", io.BytesIO(source), stop)
+    elif isinstance(source, str | os.PathLike):
+        found = _at_path(os.fsdecode(source), stop, keep)
+    elif isinstance(source, io.TextIOBase):
+        raise AudioError(f'{_name(source)} is open as text. Open it with mode "rb".')
+    elif hasattr(source, "read"):
+        found = Bytes(_name(source), source, stop)
+    else:
+        raise AudioError(
+            f"{type(source).__name__} is not an audio source. "
+            f"Give a path, encoded bytes, a binary file object, or samples and their sample rate."
+        )
+    if not found.read(0, 1) and not found.stopped:
+        if found._start:
+            raise AudioError(f"{found.name} is at its end, byte {found._start}. Call seek(0) before it is judged.")
+        raise AudioError(f"{found.name} is empty (0 bytes). Record or copy it again.")
+    return found
+
+
+def _at_path(path: str, stop: threading.Event, keep: Any) -> Bytes:
+    try:
+        kind = os.stat(path).st_mode  # noqa: PTH116 - a Path would lose a part of some names.
+        if stat.S_ISDIR(kind):
+            raise AudioError(f"{path} is a folder, not a file. Give the path of a recording, or a folder to `vivavoce scan`.")
+        # A pipe that is waited for must not be read ahead.
+        file: BinaryIO = keep(open(path, "rb", buffering=-1 if stat.S_ISREG(kind) else 0))  # noqa: PTH123, SIM115
+    except (FileNotFoundError, ValueError) as error:
+        raise AudioError(f"{path} is not a file. {_hint(path)}") from error
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror}.") from error
+    return Bytes(path, file, stop)
+
+
+def _hint(path: str) -> str:
+    if "://" in path:
+        return "Nothing is downloaded here: fetch it first."
+    if path.startswith("~"):
+        return "Write the home folder out, or leave it to the shell without quotes."
+    if "*" in path or "?" in path:
+        return "Patterns are left to the shell: write it without quotes, or give the folder."
+    return "Give the path of a recording."
+
+
+def _name(file: Any) -> str:
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) and name else "The file object"
+
+
+def _position(file: Any) -> int | None:
+    """Where a file that can seek stands; None for one that cannot."""
+    try:
+        if hasattr(file, "seekable") and not file.seekable():
+            return None
+        position = int(file.tell())
+        file.seek(position)
+    except Exception:  # Pipes and sockets have many ways to say that they cannot.
+        return None
+    return position
+
+
+def waits(file: Any) -> Any:
+    """A function that waits up to 0.1 s for a pipe's data and tells whether there is some; true where nobody can tell."""
+    raw = getattr(file, "raw", file)
+    # Elsewhere select knows sockets alone; and what decrypts or unpacks may hold more than its descriptor shows.
+    if os.name != "posix" or not isinstance(raw, io.FileIO):
+        return lambda: True
+    return lambda: bool(select.select([raw], [], [], WAIT)[0])
