@@ -97,7 +97,8 @@ def spoilt(value: float) -> Samples:
 
 UNDECIDED: dict[str, tuple[Callable[[], Samples], str]] = {
     "no samples": (lambda: np.zeros(0, np.float32), "empty"),
-    "one sample": (lambda: np.full(1, 0.5, np.float32), "too short"),
+    "two samples": (lambda: np.array([0.5, -0.5], np.float32), "too short"),
+    "a constant offset": (lambda: np.full(RATE, 0.5, np.float32), "silent"),
     "NaN": (lambda: spoilt(math.nan), "not finite"),
     "infinity": (lambda: spoilt(-math.inf), "not finite"),
     "NaN alone": (lambda: np.full(RATE, np.nan, np.float32), "not finite"),
@@ -234,7 +235,7 @@ def test_one_detector_serves_many_threads(detector: Detector) -> None:
 
 def test_what_is_no_audio_raises(detector: Detector, tmp_path: Path) -> None:
     (tmp_path / "notes.wav").write_text("not a recording")
-    for source in (tmp_path / "notes.wav", b"", (np.zeros(3, np.uint8), RATE), (speech(1), 4000)):
+    for source in (tmp_path / "notes.wav", b"", (np.zeros(3, np.uint16), RATE), (speech(1), 4000)):
         with pytest.raises(AudioError):
             detector.detect(source)
 

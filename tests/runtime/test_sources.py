@@ -189,7 +189,7 @@ def test_file_that_is_no_recording_raises_when_listening_begins(detector: Detect
         (lambda: ChunkSource([], 4000), AudioError),
         (lambda: ChunkSource([], RATE, 0), AudioError),
         (lambda: PcmSource(io.BytesIO(), RATE, 0), AudioError),
-        (lambda: PcmSource(io.BytesIO(), RATE, dtype="int24"), ConfigurationError),
+        (lambda: PcmSource(io.BytesIO(), RATE, dtype="int12"), ConfigurationError),
     ],
 )
 def test_impossible_formats_are_refused_at_once(make: Any, error: type[Exception]) -> None:

@@ -241,7 +241,7 @@ def test_empty_chunks_change_nothing(detector: Detector) -> None:
         (np.zeros(3, np.float32), r"\(3,\) does not fit a stream of 2 channels"),
         (np.zeros((2, 2, 2), np.float32), "does not fit"),
         (np.float32(1), "does not fit"),
-        (np.zeros((4, 2), np.uint8), "uint8 are not supported"),
+        (np.zeros((4, 2), np.uint16), "uint16 are not supported"),
     ],
 )
 def test_chunk_that_does_not_fit_is_refused_and_leaves_the_stream_as_it_was(

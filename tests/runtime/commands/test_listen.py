@@ -107,6 +107,12 @@ def test_operating_point_and_limit_on_false_alarms_are_passed_on(call: Path, tin
     assert "cannot promise 1 false alarms an hour" in done.stderr
 
 
+def without_clock(line: str) -> str:
+    """A line of a log without the time of day that begins it."""
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00  ", line)
+    return line[31:]
+
+
 def test_lines_tell_the_news_and_nothing_else(call: Path, tiny_bundle: Path) -> None:
     done = run("--fast", "--bundle", tiny_bundle, call, env={"COLUMNS": "40"})
     heading, *lines = done.stdout.splitlines()
@@ -122,7 +128,7 @@ def test_lines_tell_the_news_and_nothing_else(call: Path, tiny_bundle: Path) -> 
         r" 0:00:\d\d\.\d  ✗ spoof  LLR -\d\.\d\d, P\(bona fide\) 0\.\d\d",
         r" 0:00:12\.0  result  ✓ bona fide  LLR \+\d+\.\d\d, P\(bona fide\) [01]\.\d\d; \d\.\d s of speech in 12\.0 s",
     ]
-    lines = lines[-len(shapes) :]
+    lines = [without_clock(line) for line in lines[-len(shapes) :]]
     assert [bool(re.match(shape, line)) for shape, line in zip(shapes, lines, strict=True)] == [True] * len(shapes), lines
 
 
@@ -136,7 +142,8 @@ def test_every_kind_of_event_has_words() -> None:
         lines.write(Event("overflow", 0, 1, lost=lost), None)
     lines.write(Event("score", 1, 5, score=-1.5), None)
     lines.write(Event("verdict", 1, 5, "spoof", -1.5, 0.2, changed=True), Path("clip.flac"))
-    assert out.export_text().splitlines() == [
+    heading, *told_lines = out.export_text().splitlines()
+    assert [heading, *map(without_clock, told_lines)] == [
         "heading",
         " 0:00:01.0  speech",
         " 0:00:01.0  silence after 1.0 s of speech",
@@ -286,11 +293,11 @@ def test_standard_input_is_listened_to(
 @pytest.mark.parametrize(
     ("options", "content", "message"),
     [
-        ([], b"", "does not begin like a WAV file"),
-        ([], pcm(1), "does not begin like a WAV file"),
-        ([], wav_header(8000, 1, 8) + bytes(100), "of 16 or 32 bits"),
+        ([], b"", "is empty (0 bytes)"),
+        ([], pcm(1), "cannot be decoded"),
+        (["--rate", RATE], wav_header(8000, 1, 8) + bytes(100), "like a recording"),
         (["--channels", 2], pcm(1), "Give --rate"),
-        (["--rate", RATE, "--format", "u8"], pcm(1), "s16le, s32le, f32le"),
+        (["--rate", RATE, "--format", "u8"], pcm(1), "s16le, s24le, s32le, f32le, mulaw, alaw"),
         (["--rate", 1], pcm(1), "sample rate of 1 Hz"),
     ],
 )
