@@ -122,11 +122,11 @@ def test_lines_tell_the_news_and_nothing_else(call: Path, tiny_bundle: Path) -> 
     )
     shapes = [
         r" 0:00:00\.\d  speech",
-        r" 0:00:02\.\d  ✓ bona fide  LLR \+\d+\.\d\d, P\(bona fide\) [01]\.\d\d",
+        r" 0:00:02\.\d  ✓ bona fide  LLR \+\d+\.\d\d, P\(bona fide\) (. )?[01]\.\d\d",
         r" 0:00:0\d\.\d  silence after \d\.\d s of speech",
         r" 0:00:0\d\.\d  speech",
-        r" 0:00:\d\d\.\d  ✗ spoof  LLR -\d\.\d\d, P\(bona fide\) 0\.\d\d",
-        r" 0:00:12\.0  result  ✓ bona fide  LLR \+\d+\.\d\d, P\(bona fide\) [01]\.\d\d; \d\.\d s of speech in 12\.0 s",
+        r" 0:00:\d\d\.\d  ✗ spoof  LLR -\d\.\d\d, P\(bona fide\) (. )?0\.\d\d",
+        r" 0:00:12\.0  result  ✓ bona fide  LLR \+\d+\.\d\d, P\(bona fide\) (. )?[01]\.\d\d; \d\.\d s of speech in 12\.0 s",
     ]
     lines = [without_clock(line) for line in lines[-len(shapes) :]]
     assert [bool(re.match(shape, line)) for shape, line in zip(shapes, lines, strict=True)] == [True] * len(shapes), lines
@@ -295,7 +295,6 @@ def test_standard_input_is_listened_to(
     [
         ([], b"", "is empty (0 bytes)"),
         ([], pcm(1), "cannot be decoded"),
-        (["--rate", RATE], wav_header(8000, 1, 8) + bytes(100), "like a recording"),
         (["--channels", 2], pcm(1), "Give --rate"),
         (["--rate", RATE, "--format", "u8"], pcm(1), "s16le, s24le, s32le, f32le, mulaw, alaw"),
         (["--rate", 1], pcm(1), "sample rate of 1 Hz"),
