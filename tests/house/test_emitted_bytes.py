@@ -35,10 +35,9 @@ from vivavoce_converters.networks.countermeasure import Countermeasure, save_cou
 from vivavoce_converters.networks.discriminant import Discriminant
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
 from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
-from vivavoce_converters.quantization import quantize as quantize_module
 from vivavoce_converters.quantization.plan import products as products_module
 from vivavoce_converters.quantization.quantize import TARGETS
-from vivavoce_converters.quantization.rewrites import float16_storage
+from vivavoce_converters.quantization.rewrites import float16_storage, stored_weights
 from vivavoce_converters.steps.convert import convert
 from vivavoce_converters.steps.quantize import Gate, quantize_bundle, round_weights
 
@@ -109,7 +108,7 @@ def record(folder: Path, names: Iterable[str] = NETWORKS) -> dict[str, Any]:
     patches = [
         mock.patch.object(products_module, "SMALLEST", 16),
         mock.patch.object(float16_storage, "LEAST", 500),
-        mock.patch.object(quantize_module, "LEAST", 500),
+        mock.patch.object(stored_weights, "LEAST", 500),
     ]
     for patch in patches:
         patch.start()

@@ -23,8 +23,9 @@ from vivavoce_calibration.sampling import representative
 from vivavoce_calibration.scoring import Scored, Scorer, score_corpus
 
 from ..distillation.batches import windows
-from ..quantization.quantize import TARGETS, Quantizer, save
-from ..quantization.rewrites.float16_storage import halve
+from ..onnx_graph.files import save
+from ..quantization.plan.targets import TARGETS
+from ..quantization.quantize import Quantizer
 from ..quantization.sensitivity import Mix, Sample, fastest
 from .engine_files import TOLERANCE, UNCALIBRATED, deviation, engine_file, loaded, self_test
 
@@ -100,9 +101,7 @@ def quantize_bundle(
         length = bundle.manifest.audio.window
         quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
         mix = _mix(quantizer, model, gate, length, budget, advance) if gate and budget is not None else None
-        network = quantizer.build(mix.groups if mix else None, mix.fine if mix else (), compact=True)
-        if not TARGETS[target].tensorrt:
-            halve(network)
+        network = quantizer.shipped(mix.groups if mix else None, mix.fine if mix else ())
         save(network, made / f"int8.{target}.onnx", beside=quantizer.beside)
         files = {file.name: file.read_bytes() for file in made.iterdir()}
     engine = engine_file(
@@ -176,7 +175,7 @@ def _mix(quantizer: Quantizer, model: Path, gate: Gate, length: int, budget: flo
     chosen = [*heard, *representative(others, MARGINS)] if others else heard
     audio = np.concatenate([batch.numpy() for batch in windows(chosen, length, 1)])
     sample = Sample(onnx.load(model), audio, np.array([trial.key == "bonafide" for trial in chosen]), len(heard))
-    costs, fine = quantizer.groups, quantizer.target.fine
+    costs, fine = quantizer.groups, quantizer.plan.target.fine
     total = len(costs) * (1 + fine)
     done = iter(range(1, total + 1))
     return fastest(quantizer.build, costs, sample, budget, lambda count: advance("sensitivity", next(done), total), fine=fine)
@@ -191,12 +190,12 @@ def _notes(
     contents: Mapping[str, bytes],
 ) -> dict[str, Any]:
     """What was done, for the manifest: enough to make it again, and to see why."""
-    groups = quantizer.groups
+    groups, layers = quantizer.groups, quantizer.plan.layers()
     chosen = groups if mix is None else mix.groups
     notes: dict[str, Any] = {
         "target": target,
         "ranges_from_trials": calibration,
-        "classes": {source: asdict(choice) for source, choice in quantizer.choices.items()},
+        "classes": {source: asdict(choice.named(layers)) for source, choice in quantizer.plan.choices.items()},
         "float_groups": [group for group in groups if group not in chosen],
         "int8_share_of_products": sum(groups[group] for group in chosen) / max(sum(groups.values()), 1),
         "size_ratio": sum(map(len, files.values())) / sum(map(len, contents.values())),

@@ -13,10 +13,10 @@ from rewriting import rewritten
 from tiny_networks import noise
 
 from vivavoce_converters.onnx_graph.graph import Graph, session
-from vivavoce_converters.quantization import quantize
 from vivavoce_converters.quantization.plan.activation_ranges import Activation
 from vivavoce_converters.quantization.plan.products import products
 from vivavoce_converters.quantization.quantize import Quantizer
+from vivavoce_converters.quantization.rewrites import centring
 from vivavoce_converters.quantization.rewrites.centring import centre
 
 
@@ -69,18 +69,18 @@ def test_a_value_that_others_read_stays(network: Path) -> None:
 def test_ranges_lie_about_the_middles(network: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     windows = [noise(1, WINDOW, seed).numpy() for seed in range(4)]
     centred = Quantizer(network, windows, "arm64")
-    monkeypatch.setattr(quantize, "centre", lambda *_: False)
+    monkeypatch.setattr(centring, "centre", lambda *_: False)
     plain = Quantizer(network, windows, "arm64")
 
     def widest(activation: Activation) -> float:
         return float(activation.peaks.max() / (activation.high - activation.low).max())
 
-    shared = set(centred._activations) & set(attended(Graph(onnx.load(network))))
+    shared = set(centred.plan.activations) & set(attended(Graph(onnx.load(network))))
     assert shared
     for name in shared:
         # The widest channel alone is what a centred value ranges over.
-        assert widest(centred._activations[name]) == pytest.approx(0.5, abs=1e-3)
-        assert widest(plain._activations[name]) >= 0.5 - 1e-3
+        assert widest(centred.plan.activations[name]) == pytest.approx(0.5, abs=1e-3)
+        assert widest(plain.plan.activations[name]) >= 0.5 - 1e-3
     samples = noise(1, WINDOW, 9).numpy()
     found, wanted = (scores(made.build(()), samples)[0] for made in (centred, plain))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)

@@ -78,7 +78,7 @@ def test_even_channels_stay_together(source: Path) -> None:
 def test_weights_rounded_beforehand_keep_their_channels_apart(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fine: bool
 ) -> None:
-    monkeypatch.setattr("vivavoce_converters.quantization.quantize.LEAST", 500)
+    monkeypatch.setattr("vivavoce_converters.quantization.rewrites.stored_weights.LEAST", 500)
     rounded = tmp_path / "rounded.onnx"
     onnx.save(Quantizer(source, [frames(50.0)], "x86-vnni").build_rounded(), rounded)
     again = Quantizer(rounded, [frames(50.0)], "x86-vnni")

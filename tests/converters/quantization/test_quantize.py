@@ -22,15 +22,15 @@ from vivavoce.errors import ConfigurationError
 from vivavoce_converters.distillation.distill import build_student
 from vivavoce_converters.distillation.recipe import StudentShape
 from vivavoce_converters.onnx_graph.graph import Graph, session
-from vivavoce_converters.quantization import quantize as quantize_module
 from vivavoce_converters.quantization.plan import products as products_module
 from vivavoce_converters.quantization.plan import smoothquant as smoothing_module
 from vivavoce_converters.quantization.plan.activation_ranges import METHODS, Activation, Scale
 from vivavoce_converters.quantization.plan.gptq import compensated, nearest, scales
 from vivavoce_converters.quantization.plan.products import float_convolutions, unfold
+from vivavoce_converters.quantization.plan.rounded_weights import weighed
 from vivavoce_converters.quantization.plan.smoothquant import Choice, Operand, choose, migrated
-from vivavoce_converters.quantization.quantize import TARGETS, Quantizer, quantize_onnx
-from vivavoce_converters.quantization.rewrites import float16_storage
+from vivavoce_converters.quantization.quantize import TARGETS, Quantizer, quantize_model
+from vivavoce_converters.quantization.rewrites import float16_storage, int8_placement, scale_migration, stored_weights
 from vivavoce_converters.quantization.sensitivity import Effect, Sample, fastest, parse_budget
 from vivavoce_converters.quantization.tensorrt_rules import broken_rules
 from vivavoce_converters.steps.export import export_onnx
@@ -82,7 +82,7 @@ def test_targets_are_those_of_the_bundles_format() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_every_target_follows_its_rules(float_model: Path, tmp_path: Path, target: str, small_is_large: None) -> None:
     path = tmp_path / "int8.onnx"
-    quantize_onnx(float_model, path, windows(8, 1), target)
+    quantize_model(float_model, path, windows(8, 1), target)
     onnx.checker.check_model(str(path), full_check=True)
     graph = onnx.load(path).graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -128,7 +128,7 @@ def test_biases_inside_products_change_no_score(
     """The same bytes as Q/DQ nodes and a sum give."""
     quantizer = Quantizer(float_model, windows(4, 1), "x86-vnni")
     made = quantizer.build()
-    monkeypatch.setattr(quantize_module, "adder", lambda graph, node: None)
+    monkeypatch.setattr(int8_placement, "adder", lambda graph, node: None)
     apart = quantizer.build()
     assert not any(node.op_type == "MatMulInteger" for node in apart.graph.node)
     np.testing.assert_allclose(scores(made, windows(5, 3)), scores(apart, windows(5, 3)), rtol=1e-4, atol=1e-5)
@@ -137,7 +137,7 @@ def test_biases_inside_products_change_no_score(
 @pytest.mark.parametrize("target", TARGETS)
 def test_scores_stay_close_to_float(float_model: Path, tmp_path: Path, target: str, small_is_large: None) -> None:
     path = tmp_path / "int8.onnx"
-    quantize_onnx(float_model, path, windows(16, 1), target)
+    quantize_model(float_model, path, windows(16, 1), target)
     expected, found = scores(float_model, windows(12, 2)), scores(path, windows(12, 2))
     assert np.abs(found - expected).max() < 0.2 * np.abs(expected).max()
     assert not np.array_equal(found, expected)
@@ -157,7 +157,11 @@ def test_what_8_bits_would_spoil_stays_float(float_model: Path) -> None:
 
 def test_rewriting_without_int8_changes_no_score(float_model: Path, small_is_large: None) -> None:
     quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
-    assert any(any(choice.strengths.values()) for choice in quantizer.choices.values())
+    assert any(any(choice.strengths.values()) for choice in quantizer.plan.choices.values())
+    layers = quantizer.plan.layers()
+    assert len(set(layers.values())) == len(layers)
+    assert all(layer.startswith(("front_end.", "back_end.")) for layer in layers.values())
+    assert {name for one in quantizer.plan.choices.values() for name in one.named(layers).strengths} == set(layers.values())
     made = quantizer.build(())
     assert not any(node.op_type == "QuantizeLinear" for node in made.graph.node)
     assert sum(node.op_type == "Conv" for node in made.graph.node) < sum(
@@ -299,7 +303,7 @@ def test_rounding_spares_the_means_of_windows() -> None:
     weights = rng.standard_normal((64, 16)).astype(np.float32)
     means = rows.reshape(40, 30, 64).mean(axis=1)
     errors = []
-    for seen in (rows, quantize_module._weighed(rows, means)):
+    for seen in (rows, weighed(rows, means)):
         whole = compensated(weights, seen, 7) * scales(weights, 7)
         errors.append(float(np.square(means @ (whole - weights)).sum()))
     assert errors[1] < 0.7 * errors[0]
@@ -311,7 +315,7 @@ def test_scales_moved_out_of_a_convolutions_frames_change_no_score_but_by_roundi
 ) -> None:
     monkeypatch.setattr(smoothing_module, "WORTH", np.inf if uneven else 0.0)
     quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
-    assert any(quantizer.choices["Conv"].strengths.values()) == uneven
+    assert any(quantizer.plan.choices["Conv"].strengths.values()) == uneven
     exact = scores(float_model, windows(12, 5))
     for fine in ((), tuple(quantizer.groups)):
         assert np.corrcoef(scores(quantizer.build(None, fine), windows(12, 5)), exact)[0, 1] > 0.99
@@ -357,9 +361,9 @@ def test_compensated_rounding_loses_less_of_correlated_inputs() -> None:
 
 def test_ranges_need_audio_and_a_known_target(float_model: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="corpus"):
-        quantize_onnx(float_model, tmp_path / "int8.onnx", iter(()), "x86-vnni")
+        quantize_model(float_model, tmp_path / "int8.onnx", iter(()), "x86-vnni")
     with pytest.raises(ConfigurationError, match="x86-vnni"):
-        quantize_onnx(float_model, tmp_path / "int8.onnx", windows(1, 1), "z80")
+        quantize_model(float_model, tmp_path / "int8.onnx", windows(1, 1), "z80")
     assert not list(tmp_path.iterdir())
 
 
@@ -502,11 +506,11 @@ def test_weights_rounded_beforehand_are_kept_to_the_bit(
                 choices[operand.source].strengths[entry] = 0.5
         return choices
 
-    monkeypatch.setattr(quantize_module, "choose", choose_more)
-    monkeypatch.setattr(quantize_module, "LEAST", 500)
+    monkeypatch.setattr(scale_migration, "choose", choose_more)
+    monkeypatch.setattr(stored_weights, "LEAST", 500)
     first = Quantizer(float_model, windows(6, 1), "x86-vnni")
-    assert any(one.reads != one.entry and one.entry in first._divisors for one in first.products)
-    assert any(any(choice.strengths.values()) for choice in first.choices.values())
+    assert any(one.reads != one.entry and one.entry in first.plan.input_scales for one in first.plan.products)
+    assert any(any(choice.strengths.values()) for choice in first.plan.choices.values())
     rounded = tmp_path / "rounded.onnx"
     onnx.save(first.build_rounded(), rounded)
     # Near the scores of the network that it was made of, and smaller.
@@ -516,8 +520,8 @@ def test_weights_rounded_beforehand_are_kept_to_the_bit(
 
     again = Quantizer(rounded, windows(6, 1), "x86-vnni")
     assert again.groups == first.groups
-    assert [one.reads == one.entry for one in again.products] == [one.reads == one.entry for one in first.products]
-    small = {one.group for one in again.products if one.name not in again._given}
+    assert [one.reads == one.entry for one in again.plan.products] == [one.reads == one.entry for one in first.plan.products]
+    small = {one.group for one in again.plan.products if one.name not in again.plan.stored}
     large = set(again.groups) - small
     assert len(large) >= 4
     # In float, and with two bytes for each value, nothing is left to lose but in the products that are small.
@@ -595,11 +599,11 @@ def test_compensated_rounding_stands_rows_that_are_all_alike() -> None:
 def test_float_groups_with_weights_of_8_bits_round_nothing_else(
     float_model: Path, small_is_large: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantize_module, "LEAST", 16)
+    monkeypatch.setattr(stored_weights, "LEAST", 16)
     quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
     made = quantizer.build((), compact=True)
     stored = [tensor for tensor in made.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]
-    assert len(stored) == len(quantizer.products)
+    assert len(stored) == len(quantizer.plan.products)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     literal = onnxruntime.InferenceSession(made.SerializeToString(), options, providers=["CPUExecutionProvider"])
@@ -623,7 +627,7 @@ def test_a_strided_convolution_of_one_tap_has_one(tmp_path: Path, small_is_large
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), tmp_path / "float32.onnx")
     audio = rng.standard_normal((1, 32, 40)).astype(np.float32)
     quantizer = Quantizer(tmp_path / "float32.onnx", [audio], "x86-vnni")
-    assert list(quantizer._taps.values()) == [1]
+    assert list(quantizer.plan.taps.values()) == [1]
     exact, found = (
         session(model.SerializeToString()).run(None, {"samples": audio})[0]
         for model in (onnx.load(tmp_path / "float32.onnx"), quantizer.build())

@@ -22,7 +22,7 @@ from vivavoce_converters.checkpoints.load import OWN_WINDOW, CheckpointError
 from vivavoce_converters.distillation.distill import build_student
 from vivavoce_converters.distillation.recipe import StudentShape
 from vivavoce_converters.networks.countermeasure import Countermeasure, save_countermeasure
-from vivavoce_converters.quantization import quantize as quantize_module
+from vivavoce_converters.quantization.rewrites import stored_weights
 from vivavoce_converters.steps import export
 from vivavoce_converters.steps.convert import convert
 from vivavoce_converters.steps.quantize import Gate, GateError, quantize_bundle, round_weights
@@ -97,7 +97,7 @@ def test_quantizing_makes_a_new_bundle_near_the_old_one(float_bundle: Bundle, tr
 def test_rounded_weights_stay_in_a_float_bundle_until_activations_follow(
     float_bundle: Bundle, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantize_module, "LEAST", 200)
+    monkeypatch.setattr(stored_weights, "LEAST", 200)
     rounded = round_weights(float_bundle, tmp_path / "rounded", trials, "x86-vnni", count=8)
     (engine,) = rounded.manifest.engines
     notes = rounded.manifest.model.provenance["rounding"]

@@ -42,6 +42,11 @@ class Product:
         return str(self.node.output[0])
 
     @property
+    def layer(self) -> str:
+        """The module of the network that it is of."""
+        return _layer(self.node.name)
+
+    @property
     def weight(self) -> str:
         """The initializer with its weights."""
         return str(self.node.input[1])
@@ -176,11 +181,14 @@ def _source(graph: Graph, name: str) -> str:
     return maker.op_type
 
 
+def _layer(name: str) -> str:
+    """A node's module, the three projections of an attention's input together."""
+    return re.sub(r"\.(q_proj|k_proj|v_proj)$", ".qkv", name.split("/")[0])
+
+
 def _group(name: str) -> str:
-    """A node's module, the three projections of an attention's input together and each block of a back-end as one."""
-    module = name.split("/")[0]
-    module = re.sub(r"\.(q_proj|k_proj|v_proj)$", ".qkv", module)
-    return re.sub(r"^(back_end\.blocks\.\d+)\..*$", r"\1", module)
+    """A node's layer, each block of a back-end as one."""
+    return re.sub(r"^(back_end\.blocks\.\d+)\..*$", r"\1", _layer(name))
 
 
 def float_convolutions(graph: Graph) -> list[onnx.NodeProto]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .activation_ranges import METHODS, Activation, Scale
 from .gptq import nearest, scales
 
-__all__ = ["Choice", "Operand", "choose", "migrated", "rounding_error"]
+__all__ = ["Choice", "Operand", "choose", "migrated", "rounding_error", "unread"]
 
 FloatArray = NDArray[np.float32]
 Errors = tuple[float, float]
@@ -51,11 +51,15 @@ class Operand:
 
 @dataclass(frozen=True)
 class Choice:
-    """The range method for a class, the strength of each activation's migration, and the mean error that each pair had."""
+    """The range method for a class, the strength of each activation's migration, and the mean error of each pair of the two."""
 
     method: str
     strengths: dict[str, float]
     errors: dict[str, float]
+
+    def named(self, names: Mapping[str, str]) -> Choice:
+        """The choice with other names for its activations."""
+        return replace(self, strengths={names[name]: strength for name, strength in self.strengths.items()})
 
 
 def choose(operands: Mapping[str, Operand], *, signed: bool, symmetric: bool, limit: int) -> dict[str, Choice]:
@@ -167,3 +171,8 @@ def _between(values: FloatArray, frames: int) -> float:
     scatter = float(np.square(means - means.mean(axis=0)).sum())
     noise = float(np.square(values - means[:, None]).sum()) / max(n - 1, 1)
     return max(scatter - noise * max(1 / n - 1 / frames, 0.0), noise / frames)
+
+
+def unread(activation: Activation, weights: NDArray[np.float32]) -> Activation:
+    """The activation with zeros in the channels whose weights (inputs, outputs) are all zero: they need no range."""
+    return activation.without(np.flatnonzero(~weights.any(axis=1)))

@@ -8,6 +8,7 @@ of its own: a layer norm, or the values that attention mixes, whose weights add 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,9 +17,20 @@ from numpy.typing import NDArray
 from ...onnx_graph.attention import mixed_values
 from ...onnx_graph.bias import adder, change_bias
 from ...onnx_graph.graph import Graph
+from ..plan.plan import Plan
 from ..plan.products import Product
 
-__all__ = ["centre"]
+__all__ = ["centre", "centre_channels"]
+
+
+def centre_channels(graph: Graph, plan: Plan) -> Plan:
+    """Moves the middle of each channel's range into biases where that costs nothing."""
+    for entry in plan.entries():
+        readers = plan.readers(entry)
+        activation = plan.activations[readers[0].reads]
+        if centre(graph, entry, readers, activation.middle):
+            plan = replace(plan, activations={**plan.activations, entry: activation.shifted(-activation.middle)})
+    return plan
 
 
 def centre(graph: Graph, entry: str, readers: Sequence[Product], middle: NDArray[np.float32]) -> bool:
