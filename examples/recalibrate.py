@@ -41,7 +41,7 @@ def classes(trials: Sequence[Trial], scores: Sequence[Scored]) -> tuple[FloatArr
 
 def figures(name: str, manifest: Manifest, bonafide: FloatArray, spoof: FloatArray) -> str:
     """One line: how good the scores are, and what the default threshold does to them."""
-    point = next(one for one in manifest.operating_points if one.name == manifest.default_operating_point)
+    point = manifest.default_point
     rates = error_rates(bonafide, spoof, point.threshold)
     return (
         f"{name:8} EER {eer(bonafide, spoof):6.1%}   Cllr {cllr(bonafide, spoof):6.3f} bits   at {point.name} "
@@ -62,15 +62,7 @@ def main(arguments: list[str] | None = None) -> int:
     scorer = Scorer(options.bundle)
     fitted, held_out = halves(read_corpus(options.recordings))
     scores = [score_corpus(part, scorer, jobs=options.jobs) for part in (fitted, held_out)]
-    identity = scorer.identity()
-    subject = Subject(
-        bundle=f"{before.name} {before.version}",
-        manifest_sha256=identity.pop("manifest_sha256"),
-        engine=identity.pop("engine"),
-        corpus=options.recordings.resolve().name,
-        subset="first half",
-        environment=identity,
-    )
+    subject = Subject.of(scorer, options.recordings.resolve().name, "first half")
     after = calibrated(before, fitted, scores[0], subject, prior=options.prior)
     rewritten(Bundle(options.bundle), after, options.out)
 

@@ -71,8 +71,7 @@ def figures_on(
 ) -> tuple[Evaluation, ...]:
     """The figures that a calibrated manifest has on further trials, from the scores of the bundle before its calibration."""
     values = llr(after.calibration, raw(before.calibration, np.array([one.score for one in scores])))
-    point = next(point for point in after.operating_points if point.name == after.default_operating_point)
-    return measure(Measured.of(trials, values), subject, point, calibrated=True, draws=draws)
+    return measure(Measured.of(trials, values), subject, after.default_point, calibrated=True, draws=draws)
 
 
 def rewritten(bundle: Bundle, manifest: Manifest, folder: Path) -> Bundle:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Rate
+from vivavoce.bundle import Bundle, Evaluation, Manifest, OperatingPoint, Rate
 
 from .breakdown import OF_ATTACKS, slices, split_scores
 from .challenges.files import Verifier
@@ -34,7 +34,7 @@ from .metrics import (
     roc_auc,
 )
 from .operating_points import clopper_pearson
-from .scoring import Scored
+from .scoring import Scored, Scorer
 
 __all__ = [
     "LEVEL",
@@ -71,6 +71,19 @@ class Subject(_Frozen):
     subset: str
     environment: dict[str, str] = {}
     """The versions of what ran."""
+
+    @classmethod
+    def of(cls, scorer: Scorer, corpus: str, subset: str) -> Subject:
+        """What a scorer scores with, on a subset of a corpus."""
+        manifest, identity = Bundle(scorer.bundle).manifest, scorer.identity()
+        return cls(
+            bundle=f"{manifest.name} {manifest.version}",
+            manifest_sha256=identity.pop("manifest_sha256"),
+            engine=identity.pop("engine"),
+            corpus=corpus,
+            subset=subset,
+            environment=identity,
+        )
 
 
 class Decisions(_Frozen):
@@ -191,7 +204,7 @@ def evaluate(
     values = np.array([one.score for one in scores])
     draws = draws or affordable(len(trials))
     points = {point.name: point for point in manifest.operating_points}
-    shipped = operating_point or points[manifest.default_operating_point]
+    shipped = operating_point or manifest.default_point
     measured = Measured.of(trials, values)
     told = verdicts(scores, manifest, shipped)
     return Report(

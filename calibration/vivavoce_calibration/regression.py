@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.stats import pearsonr, spearmanr
 
-from vivavoce.bundle import Calibration, Difference, Flips, Regression
+from vivavoce.bundle import Calibration, Difference, Flips, Manifest, Regression
 from vivavoce.errors import ConfigurationError
 
 from .corpora import Trial
-from .evaluation import LEVEL, Measured, parts, timed
+from .evaluation import LEVEL, Measured, parts
 from .llr import llr, raw
 from .metrics import FloatArray, Metric, act_dcf, affordable, cllr, eer, eer_threshold, min_dcf
 from .operating_points import clopper_pearson
-from .scoring import Scored, Scorer, score_corpus
+from .scoring import Scored, Scorer
 
-__all__ = ["Limits", "Side", "compare", "compare_bundles", "load_limits"]
+__all__ = ["Limits", "Side", "compare", "load_limits"]
 
 FIELDS = ("system", "codec", "duration")
 
@@ -85,38 +85,17 @@ class Side:
     """The shipped one; without a calibration it is not used."""
 
     @classmethod
-    def of(cls, scorer: Scorer, scores: Sequence[Scored]) -> Side:
-        """What a bundle's scores of a corpus are, with the bundle's default operating point."""
+    def of(cls, scorer: Scorer, scores: Sequence[Scored], manifest: Manifest | None = None) -> Side:
+        """What a bundle's scores of a corpus are, with the bundle's default operating point; under another calibration where
+        one came after the scores, in another manifest."""
         detector = scorer.detector()
-        manifest, file = detector.bundle.manifest, detector.engine.file
+        before, file = detector.bundle.manifest, detector.engine.file
         values = np.array([one.score for one in scores])
+        if manifest is not None:
+            values = llr(manifest.calibration, raw(before.calibration, values))
+        manifest = manifest or before
         name = f"{manifest.name} {manifest.version} {file.file}"
-        return cls(name, file.sha256, values, manifest.calibration, detector.threshold)
-
-
-def compare_bundles(
-    candidate: Scorer,
-    reference: Scorer,
-    trials: Sequence[Trial],
-    *,
-    corpus: str,
-    subset: str,
-    limits: Limits | None = None,
-    folder: Path | None = None,
-    jobs: int = 1,
-    draws: int | None = None,
-) -> Regression:
-    """Scores the trials with both and compares them. With a `folder`, both runs keep their journals there and can go on.
-
-    Raises as `score_corpus` and `compare` do.
-    """
-    journals = (folder / "candidate.jsonl", folder / "reference.jsonl") if folder else (None, None)
-    scores, others = (
-        score_corpus(trials, scorer, journal=journal, jobs=jobs)
-        for scorer, journal in zip((candidate, reference), journals, strict=True)
-    )
-    sides = Side.of(candidate, scores), Side.of(reference, others)
-    return compare(timed(trials, scores), *sides, corpus=corpus, subset=subset, limits=limits, draws=draws)
+        return cls(name, file.sha256, values, manifest.calibration, manifest.default_point.threshold)
 
 
 def compare(

@@ -332,6 +332,11 @@ class Manifest(_Strict):
     documents: dict[FileName, Sha256] = {}
     """Further files, for people, such as the model card."""
 
+    @property
+    def default_point(self) -> OperatingPoint:
+        """The operating point that a detector decides by unless it is told another."""
+        return next(point for point in self.operating_points if point.name == self.default_operating_point)
+
     @model_validator(mode="after")
     def _default_is_listed(self) -> Manifest:
         names = [point.name for point in self.operating_points]

@@ -6,11 +6,15 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from .bundle import MANIFEST, Bundle, Manifest
+from .bundle import MANIFEST, Bundle, Manifest, OperatingPoint
 from .errors import ConfigurationError
 
-__all__ = ["descended", "require_new", "write_bundle"]
+__all__ = ["UNCALIBRATED", "descended", "require_new", "uncalibrated", "write_bundle"]
+
+UNCALIBRATED = OperatingPoint(name="uncalibrated", threshold=0.0)
+"""The one threshold of a bundle whose scores are the network's own."""
 
 
 def require_new(folder: Path) -> None:
@@ -24,6 +28,20 @@ def descended(manifest: Manifest, parent: Bundle, name: str, version: str = "1")
     origin = {"name": parent.manifest.name, "version": parent.manifest.version, "manifest_sha256": parent.sha256}
     model = manifest.model.model_copy(update={"provenance": {**manifest.model.provenance, "made_from": origin}})
     return manifest.model_copy(update={"name": name, "version": version, "model": model})
+
+
+def uncalibrated(manifest: Manifest, **changes: Any) -> Manifest:
+    """The manifest with some fields changed, and without what was measured on other scores: the calibration, operating points,
+    figures, monitoring and the comparison."""
+    measured: dict[str, Any] = {
+        "calibration": None,
+        "operating_points": (UNCALIBRATED,),
+        "default_operating_point": UNCALIBRATED.name,
+        "evaluations": (),
+        "monitoring": (),
+        "regression": None,
+    }
+    return manifest.model_copy(update={**measured, **changes})
 
 
 def write_bundle(folder: Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:

@@ -14,6 +14,7 @@ from bundles import GAIN, WINDOW, make_bundle, raw_score
 
 from vivavoce import BundleError, ConfigurationError, Detector
 from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, schema, sha256
+from vivavoce.bundle_writing import UNCALIBRATED, uncalibrated
 
 Change = Callable[[dict[str, Any]], None]
 
@@ -185,3 +186,12 @@ def test_engines_of_every_target_are_valid() -> None:
 def test_the_published_schema_is_that_of_the_models() -> None:
     published = Path(__file__).parents[2] / "docs" / "bundle.schema.json"
     assert published.read_text("utf-8") == schema(), "run `make schema`"
+
+
+def test_a_manifest_for_other_scores_keeps_nothing_that_was_measured(folder: Path) -> None:
+    manifest = Bundle(folder).manifest
+    monitored = manifest.model_copy(update={"monitoring": (object(),)})
+    bare = uncalibrated(monitored, name="other")
+    assert (bare.name, bare.calibration, bare.evaluations, bare.monitoring, bare.regression) == ("other", None, (), (), None)
+    assert bare.default_point == UNCALIBRATED
+    assert (bare.engines, bare.audio, bare.model) == (manifest.engines, manifest.audio, manifest.model)

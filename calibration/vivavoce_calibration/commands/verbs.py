@@ -277,16 +277,9 @@ def _telephone_lines(names: Sequence[str]) -> list[str]:
 def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:
     from ..evaluation import Subject
 
-    manifest, identity = Bundle(scorer.bundle).manifest, scorer.identity()
     subsets = {trial.subset or "all" for trial in trials}
-    return Subject(
-        bundle=f"{manifest.name} {manifest.version}",
-        manifest_sha256=identity.pop("manifest_sha256"),
-        engine=identity.pop("engine"),
-        corpus=name or corpus.resolve().name,
-        subset=subset or (subsets.pop() if len(subsets) == 1 else "all"),
-        environment=identity,
-    )
+    chosen = subset or (subsets.pop() if len(subsets) == 1 else "all")
+    return Subject.of(scorer, name or corpus.resolve().name, chosen)
 
 
 def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | None, ray: bool) -> list[Scored]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from vivavoce.bundle import AudioContract, Bundle, Manifest, Model
-from vivavoce.bundle_writing import require_new, write_bundle
+from vivavoce.bundle_writing import UNCALIBRATED, require_new, write_bundle
 
 from ..checkpoints.load import Description, load_checkpoint
 from ..networks.stateful import carry
-from .engine_files import TOLERANCE, UNCALIBRATED, engine_file, loaded, self_test
+from .engine_files import TOLERANCE, engine_file, loaded, self_test
 from .export import export_onnx
 
 __all__ = ["convert"]

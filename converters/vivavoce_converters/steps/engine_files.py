@@ -10,12 +10,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from vivavoce.bundle import AudioContract, Carry, EngineFile, OperatingPoint, SelfTest, sha256
+from vivavoce.bundle import AudioContract, Carry, EngineFile, SelfTest, sha256
 from vivavoce.engines.engine import Engine, OnnxEngine
 
 __all__ = ["deviation", "engine_file", "loaded", "reference_signal", "reference_windows", "self_test"]
 
-UNCALIBRATED = OperatingPoint(name="uncalibrated", threshold=0.0)
 # Two correct runtimes differ by rounding; INT8 kernels also saturate and fuse differently from one processor to the next.
 TOLERANCE = {"float32": 0.01, "int8": 0.25}
 

@@ -12,12 +12,11 @@ import numpy as np
 import onnx
 
 from vivavoce.bundle import Bundle, EngineFile, Manifest, Regression
-from vivavoce.bundle_writing import require_new, write_bundle
+from vivavoce.bundle_writing import require_new, uncalibrated, write_bundle
 from vivavoce.errors import ConfigurationError, VivavoceError
 from vivavoce_calibration.calibrate import calibrated
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.evaluation import Subject, timed
-from vivavoce_calibration.llr import llr, raw
 from vivavoce_calibration.regression import Limits, Side, compare
 from vivavoce_calibration.sampling import representative
 from vivavoce_calibration.scoring import Scored, Scorer, score_corpus
@@ -27,7 +26,7 @@ from ..onnx_graph.files import save
 from ..quantization.plan.targets import TARGETS
 from ..quantization.quantize import Quantizer
 from ..quantization.sensitivity import Mix, Sample, fastest
-from .engine_files import TOLERANCE, UNCALIBRATED, deviation, engine_file, loaded, self_test
+from .engine_files import TOLERANCE, deviation, engine_file, loaded, self_test
 
 __all__ = ["LIMITS", "Gate", "GateError", "quantize_bundle", "round_weights"]
 
@@ -226,17 +225,11 @@ def _packed(
     source = _float_engine(bundle)
     apart = deviation(loaded(source, kept), parent.audio, test.scores) if kept else 0.0
     provenance = {**parent.model.provenance, **notes}
-    manifest = parent.model_copy(
-        update={
-            "model": parent.model.model_copy(update={"provenance": provenance}),
-            "engines": (engine, source) if kept else (engine,),
-            "self_test": test.model_copy(update={"tolerance": max(tolerance, 2 * apart)}),
-            "calibration": None,
-            "operating_points": (UNCALIBRATED,),
-            "default_operating_point": UNCALIBRATED.name,
-            "evaluations": (),
-            "regression": None,
-        }
+    manifest = uncalibrated(
+        parent,
+        model=parent.model.model_copy(update={"provenance": provenance}),
+        engines=(engine, source) if kept else (engine,),
+        self_test=test.model_copy(update={"tolerance": max(tolerance, 2 * apart)}),
     )
     documents = {name: bundle.read(name, digest) for name, digest in parent.documents.items()}
     everything = {**files, **kept, **documents, test.file: flac}
@@ -252,18 +245,13 @@ def _gated(candidate: Bundle, reference: Bundle, gate: Gate, advance: Advance) -
     scorers = Scorer(candidate.path, "int8"), Scorer(reference.path, "float32")
     names = "INT8 scores", "float32 scores"
     found, known = (_scored(gate, scorer, name, advance) for scorer, name in zip(scorers, names, strict=True))
+    subjects = [Subject.of(scorer, gate.corpus, gate.subset) for scorer in scorers]
     before = reference.manifest
     if before.calibration is None:
-        before = calibrated(before, gate.trials, known, _subject(scorers[1], gate))
-    manifest = calibrated(
-        candidate.manifest, gate.trials, found, _subject(scorers[0], gate), default=before.default_operating_point
-    )
-    sides = (
-        _side(scorers[0], candidate.manifest, manifest, found),
-        _side(scorers[1], reference.manifest, before, known),
-    )
-    trials = timed(gate.trials, found)
-    regression = compare(trials, *sides, corpus=gate.corpus, subset=gate.subset, limits=gate.limits)
+        before = calibrated(before, gate.trials, known, subjects[1])
+    manifest = calibrated(candidate.manifest, gate.trials, found, subjects[0], default=before.default_operating_point)
+    sides = Side.of(scorers[0], found, manifest), Side.of(scorers[1], known, before)
+    regression = compare(timed(gate.trials, found), *sides, corpus=gate.corpus, subset=gate.subset, limits=gate.limits)
     if regression.broken and not gate.force:
         raise GateError(regression)
     return manifest.model_copy(update={"regression": regression})
@@ -278,24 +266,3 @@ def _scored(gate: Gate, scorer: Scorer, name: str, advance: Advance) -> list[Sco
         advance(name, done, len(gate.trials))
 
     return score_corpus(gate.trials, scorer, advance=count)
-
-
-def _subject(scorer: Scorer, gate: Gate) -> Subject:
-    identity = scorer.identity()
-    manifest = scorer.detector().bundle.manifest
-    return Subject(
-        bundle=f"{manifest.name} {manifest.version}",
-        manifest_sha256=identity.pop("manifest_sha256"),
-        engine=identity.pop("engine"),
-        corpus=gate.corpus,
-        subset=gate.subset,
-        environment=identity,
-    )
-
-
-def _side(scorer: Scorer, scored_with: Manifest, manifest: Manifest, scores: Sequence[Scored]) -> Side:
-    """A side of the comparison under a calibration that came after the scores."""
-    file = scorer.detector().engine.file
-    values = llr(manifest.calibration, raw(scored_with.calibration, np.array([one.score for one in scores])))
-    point = next(one for one in manifest.operating_points if one.name == manifest.default_operating_point)
-    return Side(f"{manifest.name} {manifest.version} {file.file}", file.sha256, values, manifest.calibration, point.threshold)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import helper
 
 from vivavoce.bundle import Bundle, EngineFile
-from vivavoce.bundle_writing import descended, require_new, write_bundle
+from vivavoce.bundle_writing import descended, require_new, uncalibrated, write_bundle
 from vivavoce.engines.incremental import preceded
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
@@ -25,7 +25,7 @@ from ..distillation.distill import spoof_kind
 from ..distillation.recipe import Recipe, Stage
 from ..networks.discriminant import fit_discriminant
 from ..onnx_graph.graph import Graph, session
-from .engine_files import UNCALIBRATED, engine_file, loaded, self_test
+from .engine_files import engine_file, loaded, self_test
 
 __all__ = ["refit"]
 
@@ -132,21 +132,9 @@ def _packed(
     )
     test, flac = self_test(loaded(made, files), parent.audio, tolerance=parent.self_test.tolerance)
     provenance = {**parent.model.provenance, "refitted": notes}
-    manifest = parent.model_copy(
-        update={
-            "model": parent.model.model_copy(
-                update={"provenance": provenance, "corpora": (*dict.fromkeys((*parent.model.corpora, *corpora)),)}
-            ),
-            "engines": (made,),
-            "self_test": test,
-            "calibration": None,
-            "operating_points": (UNCALIBRATED,),
-            "default_operating_point": UNCALIBRATED.name,
-            "evaluations": (),
-            "monitoring": (),
-            "regression": None,
-        }
-    )
+    corpora_of_both = tuple(dict.fromkeys((*parent.model.corpora, *corpora)))
+    model = parent.model.model_copy(update={"provenance": provenance, "corpora": corpora_of_both})
+    manifest = uncalibrated(parent, model=model, engines=(made,), self_test=test)
     documents = {name: bundle.read(name, digest) for name, digest in parent.documents.items()}
     manifest = descended(manifest, bundle, out.resolve().name)
     return write_bundle(out, manifest, {**files, **documents, test.file: flac})
