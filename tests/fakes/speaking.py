@@ -56,6 +56,9 @@ class FunctionEngine:
             self.windows += len(windows)
         return np.array([self.function(window) for window in windows], np.float32)
 
+    def advance(self, samples: Samples, past: Any) -> tuple[float, Any]:
+        raise NotImplementedError
+
 
 def detector_with(bundle: Path, function: Callable[[Samples], float], **options: Any) -> tuple[Detector, FunctionEngine]:
     """A detector on `bundle` whose engine is `function`."""

@@ -50,7 +50,7 @@ def profile(bundle: Bundle, *, precision: str | None = None, threads: int = 1, r
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
         engine = cast(OnnxEngine, load_engine(bundle, found[0], session_options=options))
         seconds = _interleaved(engine, window, threads, repeats)
-        events = json.loads(Path(engine._session.end_profiling()).read_text(encoding="utf-8"))
+        events = json.loads(engine.profile_file().read_text(encoding="utf-8"))
     nodes = _nodes(events, repeats)
     total = sum(node["seconds"] for node in nodes)
     operations = sum(node["multiply_accumulates"] for node in nodes)

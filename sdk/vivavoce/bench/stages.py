@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..audio import Samples
 from ..bundle import Bundle, default_bundle
 from ..detector import Detector
-from ..engines.engine import Engine, OnnxEngine, Past
+from ..engines.engine import Engine, Past
 from ..engines.self_test import clip
 from ..errors import ConfigurationError, VivavoceError
 from ..listening.speech_gate import SpeechGate
@@ -100,7 +100,7 @@ class _Round:
 def _timed(engine: Engine) -> Iterator[list[float]]:
     """The seconds that each call of the engine takes within the block."""
     seconds: list[float] = []
-    score = engine.score
+    score, advance = engine.score, engine.advance
 
     def timed(windows: NDArray[np.float32]) -> Samples:
         start = perf_counter()
@@ -110,19 +110,15 @@ def _timed(engine: Engine) -> Iterator[list[float]]:
 
     def continued(samples: Samples, past: Past | None) -> tuple[float, Past]:
         start = perf_counter()
-        found = OnnxEngine.advance(cast(OnnxEngine, engine), samples, past)
+        found = advance(samples, past)
         seconds.append(perf_counter() - start)
         return found
 
-    engine.score = timed  # type: ignore[method-assign]
-    if isinstance(engine, OnnxEngine):
-        engine.advance = continued  # type: ignore[method-assign]
+    engine.score, engine.advance = timed, continued  # type: ignore[method-assign]
     try:
         yield seconds
     finally:
-        engine.score = score  # type: ignore[method-assign]
-        if isinstance(engine, OnnxEngine):
-            del engine.advance
+        engine.score, engine.advance = score, advance  # type: ignore[method-assign]
 
 
 def _interleaved(detectors: list[Detector], recording: str, audio: Samples, repeats: int) -> list[list[_Round]]:

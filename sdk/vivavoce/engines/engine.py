@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -50,6 +51,13 @@ class Engine(Protocol):
 
     def score(self, windows: NDArray[np.float32]) -> Samples:
         """Raw scores (batch,), higher = more bona fide, from samples (batch, window)."""
+        ...
+
+    def advance(self, samples: Samples, past: Past | None) -> tuple[float, Past]:
+        """The raw score of the window that ends with `samples`, (n,) of whole chunks, and the past of those that follow.
+
+        Without a past nothing was heard before, and the samples are one window at least. Only for an engine with a `carry`.
+        """
         ...
 
 
@@ -119,13 +127,14 @@ class OnnxEngine:
         return np.concatenate([self._run(windows[start : start + size], size) for start in range(0, len(windows), size)])
 
     def advance(self, samples: Samples, past: Past | None) -> tuple[float, Past]:
-        """The raw score of the window that ends with `samples`, (n,) of whole chunks, and the past of those that follow.
-
-        Without a past nothing was heard before, and the samples are one window at least. Needs a `carry`.
-        """
+        """As `Engine.advance`."""
         outputs = [self.file.output, *self._presents]
         score, *presents = self._session.run(outputs, {self.file.input: samples[None], **(past or {})})
         return float(np.asarray(score).item()), dict(zip(self._presents.values(), presents, strict=True))
+
+    def profile_file(self) -> Path:
+        """Ends ONNX Runtime's profiling, where the session's options asked for it, and tells the file that it made."""
+        return Path(self._session.end_profiling())
 
     def _run(self, windows: NDArray[np.float32], size: int) -> Samples:
         """Scores of at most `size` windows, filled up to that many with silence."""

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..audio import Samples
-from .engine import Engine, OnnxEngine, Past
+from .engine import Engine, Past
 
 __all__ = ["Continuation", "preceded"]
 
@@ -43,7 +43,7 @@ class Continuation:
         What is shorter than a window is tiled.
         """
         carry, engine = self._engine.carry, self._engine
-        if carry is None or not isinstance(engine, OnnxEngine):
+        if carry is None:
             return float(engine.score(np.resize(cut(start, end), self._window)[None])[0])
         if end - start < self._window:
             return engine.advance(preceded(np.resize(cut(start, end), self._window), self.reach), None)[0]

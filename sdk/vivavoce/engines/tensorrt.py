@@ -61,6 +61,12 @@ class TensorRTEngine:
         pieces = [windows[start : start + self._largest] for start in range(0, len(windows), self._largest)]
         return np.concatenate([self._run(piece) for piece in pieces])
 
+    def advance(
+        self, samples: Samples, past: dict[str, NDArray[np.float32]] | None
+    ) -> tuple[float, dict[str, NDArray[np.float32]]]:
+        """Not here: its shapes are fixed, so it has no `carry`."""
+        raise NotImplementedError("a TensorRT engine scores whole windows only")
+
     def _run(self, windows: NDArray[np.float32]) -> Samples:
         with self._lane(windows.shape) as lane:
             return lane.run(windows)

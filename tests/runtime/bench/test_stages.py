@@ -94,7 +94,10 @@ def test_engine_is_as_before_once_it_was_timed(bundle: Path) -> None:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the trap is Linux's")
 def test_peak_memory_of_a_fresh_process_is_not_its_parents() -> None:
     ballast = np.ones(300_000_000, np.uint8)
-    code = "import resource as r; from vivavoce import probe; print(probe.peak_bytes(), r.getrusage(r.RUSAGE_SELF).ru_maxrss)"
+    code = (
+        "import resource as r; from vivavoce.bench.cold_start import peak_bytes; "
+        "print(peak_bytes(), r.getrusage(r.RUSAGE_SELF).ru_maxrss)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     peak, inherited = map(int, done.stdout.split())
     assert len(ballast) > 2 * peak
