@@ -11,8 +11,9 @@ from tiny_networks import countermeasure, nes2net
 from transformers import WhisperConfig
 
 from vivavoce_converters.networks.countermeasure import Countermeasure
-from vivavoce_converters.networks.discriminant import Discriminant
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
+from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
+from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
 from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
 from vivavoce_converters.onnx_graph.graph import Graph
 from vivavoce_converters.quantization.plan.products import products
@@ -31,9 +32,7 @@ WHISPER: dict[str, Any] = {
 
 def streaming() -> Countermeasure:
     encoder = StreamingFrontEnd(StreamingConfig(width=32, layers=2, heads=2, ffn=48))
-    discriminant = Discriminant(3, 32, 2)
-    torch.nn.init.normal_(discriminant.linear.weight)
-    return Countermeasure(encoder, None, discriminant=discriminant)
+    return Countermeasure(encoder, Perceptron(PerceptronConfig(3 * 32, 16)), Merge(MergeConfig("side-by-side", 3)))
 
 
 NETWORKS: dict[str, Callable[[], Countermeasure]] = {

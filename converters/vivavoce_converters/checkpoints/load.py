@@ -25,6 +25,7 @@ from vivavoce.errors import ConfigurationError
 from ..networks.aasist import AasistConfig
 from ..networks.countermeasure import FORMAT, Countermeasure, load_countermeasure, load_strictly, parameters
 from ..networks.nes2net import Nes2NetConfig
+from ..networks.perceptron import PerceptronConfig
 from .official import build, defaults, leftovers, official_name, recognise
 
 __all__ = ["CheckpointError", "Description", "load_checkpoint"]
@@ -121,19 +122,21 @@ def _describe(model: Countermeasure, path: Path, **known: Any) -> Description:
     front_end, back_end = model.front_end, model.back_end
     normalize = getattr(front_end, "normalize", False)
     return Description(
-        back_end=_name(back_end.config) if back_end else "linear discriminant",
+        back_end=_name(back_end.config),
         merge=model.merge.config.kind if model.merge else None,
         layers=front_end.depth,
         normalization="layer" if normalize else "none",
-        score=f"logits[:, {back_end.config.logits - 1 if back_end else 0}]",
+        score=f"logits[:, {back_end.config.logits - 1}]",
         sha256=_sha256(path),
         parameters=parameters(model),
-        back_end_parameters=sum(parameters(part) for part in (back_end, model.discriminant) if part),
+        back_end_parameters=parameters(back_end),
         **known,
     )
 
 
-def _name(config: Nes2NetConfig | AasistConfig) -> str:
+def _name(config: Nes2NetConfig | AasistConfig | PerceptronConfig) -> str:
+    if isinstance(config, PerceptronConfig):
+        return "perceptron"
     if isinstance(config, AasistConfig):
         return "AASIST"
     name = "Nes2Net-X" if config.kind == "nes2net-x" else "Nes2Net"

@@ -164,7 +164,7 @@ def quantize_command(
 
 
 def refit_command(
-    bundle: Annotated[Path, typer.Argument(help="A bundle with a linear discriminant, such as the embedded one.")],
+    bundle: Annotated[Path, typer.Argument(help="A bundle with a perceptron, such as the embedded one.")],
     corpus: Annotated[Path, typer.Option(help="Labelled speech with the subset train.")],
     out: Annotated[Path, typer.Option(help="The bundle to make: a new directory.")],
     recipe: Annotated[
@@ -174,7 +174,7 @@ def refit_command(
         list[Path] | None, typer.Option("--also", help="A corpus of more; repeatable. The manifest names it.")
     ] = None,
 ) -> None:
-    """Fit a bundle's discriminant anew, to your recordings too.
+    """Fit a bundle's perceptron anew, to your recordings too.
 
     The rest of the network stays. Calibrate the result on recordings of other systems and sources.
     """

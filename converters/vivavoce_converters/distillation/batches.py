@@ -19,7 +19,7 @@ from ..checkpoints.load import OWN_WINDOW
 from .augmentation import RATE, augment, telephone
 from .recipe import Recipe
 
-__all__ = ["Batches", "group_name", "windows"]
+__all__ = ["Batches", "windows"]
 
 KEYS = ("spoof", "bonafide")
 
@@ -56,6 +56,11 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
             turns = range(start, min(start + self.recipe.batch, total))
             rows = np.stack([self._copy(turn, telephoned=turn >= direct) for turn in turns])
             yield torch.from_numpy(rows), [turn % len(self.trials) for turn in turns]
+
+    def classes(self, numbers: Sequence[int]) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
+        """Which of the trials of these numbers are bona fide, and the system or source of each."""
+        trials = [self.trials[number] for number in numbers]
+        return np.array([trial.key == "bonafide" for trial in trials]), np.array([group_name(trial) for trial in trials])
 
     def _copy(self, turn: int, *, telephoned: bool = False) -> NDArray[np.float32]:
         again, number = divmod(turn, len(self.trials))

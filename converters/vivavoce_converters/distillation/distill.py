@@ -28,17 +28,17 @@ from vivavoce_calibration.metrics import eer
 
 from ..checkpoints.load import OWN_WINDOW as WINDOW
 from ..networks.aasist import Aasist, AasistConfig
-from ..networks.countermeasure import AnyFrontEnd, Countermeasure, save_countermeasure
-from ..networks.discriminant import Discriminant, Floats, fit_discriminant
+from ..networks.countermeasure import AnyFrontEnd, BackEnd, Countermeasure, save_countermeasure
 from ..networks.front_ends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config
 from ..networks.layer_merging import Merge, MergeConfig
 from ..networks.nes2net import Nes2Net, Nes2NetConfig
+from ..networks.perceptron import Perceptron, PerceptronConfig, fit_perceptron
 from ..networks.streaming import DELAY, StreamingConfig, StreamingFrontEnd
-from .batches import Batches, group_name, windows
+from .batches import Batches, windows
 from .recipe import Recipe, Stage, StreamingShape, StudentShape, TeacherShape
 from .training_plot import plot_training
 
-__all__ = ["build_student", "distill", "spoof_kind"]
+__all__ = ["build_student", "distill"]
 
 LOG_EVERY = 20
 Shape = StudentShape | TeacherShape | StreamingShape
@@ -51,24 +51,23 @@ def build_student(shape: Shape, teacher: FrontEnd | None = None) -> Countermeasu
     Raises ConfigurationError where the shape needs a teacher's layers and the teacher is not Whisper's encoder.
     """
     front_end = _front_end(shape, teacher)
-    back_end = _back_end(shape, front_end.width)
-    discriminant = None
-    if not isinstance(shape, StudentShape) and shape.discriminant:
-        discriminant = Discriminant(front_end.depth + 1, front_end.width, max(1, len(shape.spoof_kinds)))
-    return Countermeasure(front_end, back_end, _merge(shape, front_end), discriminant).train()
+    return Countermeasure(front_end, _back_end(shape, front_end), _merge(shape, front_end)).train()
 
 
-def _back_end(shape: Shape, width: int) -> Nes2Net | Aasist | None:
-    if shape.back_end == "none":
-        return None
+def _back_end(shape: Shape, front_end: FrontEnd) -> BackEnd:
+    if shape.back_end == "perceptron":
+        return Perceptron(PerceptronConfig((front_end.depth + 1) * front_end.width))
     if shape.back_end == "aasist":
-        return Aasist(AasistConfig(width, logits=1))
-    return Nes2Net(Nes2NetConfig(width, shape.back_end, pooling=shape.pooling, nest=shape.nest))
+        return Aasist(AasistConfig(front_end.width, logits=1))
+    return Nes2Net(Nes2NetConfig(front_end.width, shape.back_end, pooling=shape.pooling, nest=shape.nest))
 
 
 def _merge(shape: Shape, front_end: FrontEnd) -> Merge | None:
-    last = isinstance(shape, TeacherShape) and shape.merge == "last"
-    if isinstance(shape, StudentShape) or last or shape.back_end == "none":
+    if isinstance(shape, StudentShape):
+        return None
+    if shape.back_end == "perceptron":
+        return Merge(MergeConfig("side-by-side", front_end.depth + 1))
+    if isinstance(shape, TeacherShape) and shape.merge == "last":
         return None
     return Merge(MergeConfig("scaled-sum", front_end.depth + 1, width=front_end.width))
 
@@ -148,8 +147,8 @@ class Run:
         self.recipe, self.folder, self.device = recipe, folder, device
         self.teacher = cast(nn.Module, teacher).to(device).eval().requires_grad_(False)
         self.lesson = Lesson(recipe, teacher).to(device)
-        kinds = getattr(self.lesson.student.discriminant, "kinds", 1)
-        self.detector = Discriminant(max(recipe.teacher_layers) + 1, teacher.width, kinds).to(device).requires_grad_(False)
+        states = (max(recipe.teacher_layers) + 1) * teacher.width
+        self.detector = Perceptron(PerceptronConfig(states)).to(device).requires_grad_(False)
         average = get_ema_multi_avg_fn(recipe.average_decay)  # type: ignore[no-untyped-call]
         self.averaged = AveragedModel(self.lesson.student, multi_avg_fn=average, use_buffers=True)
         self.optimizer = torch.optim.AdamW(self.lesson.parameters(), weight_decay=recipe.weight_decay)
@@ -234,36 +233,33 @@ class Run:
         self.optimizer.load_state_dict(state["optimizer"])
 
     def begin_stage(self, train: Sequence[Trial]) -> None:
-        """What a stage does before its first step: it fits the discriminants that it needs."""
+        """What a stage does before its first step: it fits the perceptrons that it needs."""
         stage, within = self.recipe.stage_at(self.step)
-        if within or not stage.discriminant:
+        if within or not stage.fit:
             return
         batches = Batches(train, self.recipe)
         if stage.score_weight:
-            self.detector.set(*self._fit([self._teacher_states], batches, stage))
+            self.detector.load_state_dict(self._fit([self._teacher_states], batches, stage))
         average = cast(Countermeasure, self.averaged.module).eval()
         encoders = [average.front_end.states]
         if isinstance(average.front_end, StreamingFrontEnd):
             encoders.append(average.front_end.repeated)
         fitted = self._fit(encoders, batches, stage)
         for student in (self.lesson.student, average):
-            cast(Discriminant, student.discriminant).set(*fitted)
+            student.back_end.load_state_dict(fitted)
 
-    def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage) -> tuple[Floats, Floats]:
-        """The discriminant of the encoders' states, batch by batch in turn, for copies of the labelled clips."""
+    def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage) -> dict[str, Tensor]:
+        """The perceptron of the encoders' states, batch by batch in turn, for copies of the labelled clips."""
         pooled, numbers = [], []
-        total = -(-stage.discriminant * len(batches.trials) // self.recipe.batch)
-        copies = batches.copies(stage.discriminant, stage.telephoned)
+        total = -(-stage.fit * len(batches.trials) // self.recipe.batch)
+        copies = batches.copies(stage.fit, stage.telephoned)
         with torch.no_grad(), self._half():
-            for number, (samples, chosen) in enumerate(track(copies, "linear discriminant", total=total)):
+            for number, (samples, chosen) in enumerate(track(copies, "states", total=total)):
                 states = encoders[number % len(encoders)](samples.to(self.device))
                 pooled.append(torch.cat([state.float().mean(dim=1) for state in states], dim=1).double().cpu().numpy())
                 numbers += chosen
-        trials = [batches.trials[number] for number in numbers]
-        bonafide = np.array([trial.key == "bonafide" for trial in trials])
-        kinds = np.array([spoof_kind(trial, self.recipe.student) for trial in trials])
-        groups = np.array([group_name(trial) for trial in trials])
-        return fit_discriminant(np.concatenate(pooled), bonafide, groups, kinds, count=self.detector.kinds)
+        bonafide, groups = batches.classes(numbers)
+        return fit_perceptron(np.concatenate(pooled), bonafide, groups, seed=self.recipe.seed).state_dict()
 
     def _half(self) -> torch.autocast:
         """Mixed precision where the device computes it: a processor without it took ten times as long as in float32."""
@@ -276,7 +272,8 @@ class Run:
         if not (stage.feature_weight or stage.score_weight):
             return [], nothing
         states = self._teacher_states(samples)
-        scores = self.detector.decide(self.detector(states))[:, 0].float() if stage.score_weight else nothing
+        read = torch.cat(states, dim=2).transpose(1, 2)
+        scores = self.detector(read)[:, 0].float() if stage.score_weight else nothing
         return [states[layer] for layer in self.recipe.teacher_layers], scores
 
     def _teacher_states(self, samples: Tensor) -> list[Tensor]:
@@ -284,12 +281,6 @@ class Run:
             samples = F.pad(samples, (DELAY, 0))[:, : samples.shape[1]]
         with torch.no_grad():
             return cast(FrontEnd, self.teacher).states(samples)
-
-
-def spoof_kind(trial: Trial, shape: Shape) -> int:
-    """Which of the shape's kinds of spoof a trial belongs to, -1 for none."""
-    listed = () if isinstance(shape, StudentShape) else shape.spoof_kinds
-    return next((number for number, types in enumerate(listed) if trial.system_type in types), -1)
 
 
 def distill(
@@ -305,7 +296,7 @@ def distill(
 ) -> Path:
     """Teaches a student and gives the path of the one that did best on dev (safetensors).
 
-    `speech` is more to learn the teacher's features and scores from: no discriminant is fitted on it, and its labels count in
+    `speech` is more to learn the teacher's features and scores from: no perceptron is fitted on it, and its labels count in
     stages that weigh labels only. `folder` receives `student.safetensors`, `state.pt` (to go on after an interruption: call
     again with the same arguments), `log.jsonl`, `recipe.json` and `training.png`. Uses CUDA where there is one unless `device`
     says otherwise. Raises ConfigurationError where the folder holds a run of another recipe.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -40,16 +40,13 @@ class StudentShape(_Strict):
     back_end: Literal["nes2net", "nes2net-x", "aasist"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
     nest: tuple[int, int] = (8, 8)
-    discriminant: ClassVar[bool] = False
 
 
 class TeacherShape(_Strict):
-    """The teacher's own stem and first layers, and a back-end of the teacher's width or a linear discriminant.
+    """The teacher's own stem and first layers, and a perceptron of all states' means or a back-end of the teacher's width.
 
     `conv_channels` are those of a waveform stem beside the teacher's, none by default. `positions` is how many frames of 20 ms
-    the student can take at most. `merge` is what the back-end reads: the last state, or the scaled sum of all. Without a
-    back-end ("none") a linear discriminant of all states gives the score. `spoof_kinds` lists types of systems that it tells
-    from bona fide speech apart from the others; a corpus that does not name the types of its systems has one kind.
+    the student can take at most. `merge` is what other back-ends read: the last state, or the scaled sum of all.
     """
 
     kind: Literal["teacher"]
@@ -57,23 +54,16 @@ class TeacherShape(_Strict):
     layers: int = Field(gt=0)
     positions: int = Field(default=300, gt=0)
     merge: Literal["last", "scaled-sum"] = "scaled-sum"
-    back_end: Literal["none", "nes2net", "nes2net-x", "aasist"] = "nes2net-x"
+    back_end: Literal["perceptron", "nes2net", "nes2net-x", "aasist"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"
-    spoof_kinds: tuple[tuple[str, ...], ...] = ()
     nest: tuple[int, int] = (8, 8)
-
-    @property
-    def discriminant(self) -> bool:
-        """Whether a linear discriminant of the states scores."""
-        return self.back_end == "none"
 
 
 class StreamingShape(_Strict):
-    """The teacher's stem and first layers made for streams, and a linear discriminant of their states.
+    """The teacher's stem and first layers made for streams, and a perceptron of all states' means or a Nes2Net of their sum.
 
-    A Nes2Net may stand beside it; its score is then added.
     `ffn` is how many feed-forward neurons of a layer are kept, `chunk` how many frames of 20 ms are computed at a time and
-    `chunks_back` how many chunks attention reaches into the past. `spoof_kinds` is as in `TeacherShape`.
+    `chunks_back` how many chunks attention reaches into the past.
     """
 
     kind: Literal["streaming"]
@@ -81,19 +71,17 @@ class StreamingShape(_Strict):
     ffn: int = Field(gt=0)
     chunk: int = Field(default=25, gt=0)
     chunks_back: int = Field(default=3, gt=0)
-    back_end: Literal["none", "nes2net", "nes2net-x"] = "none"
+    back_end: Literal["perceptron", "nes2net", "nes2net-x"] = "perceptron"
     pooling: Literal["mean", "astp"] = "mean"
-    spoof_kinds: tuple[tuple[str, ...], ...] = ()
     nest: tuple[int, int] = (8, 8)
-    discriminant: ClassVar[bool] = True
 
 
 class Stage(_Strict):
     """Steps with one weighting of the losses; the learning rate warms up and falls to zero along a cosine in each stage.
 
     `train` "back-end" leaves the front-end as it is: a fresh back-end's gradients would spoil what its layers have learnt.
-    `score_weight` weighs the distance from the score of a linear discriminant of the teacher's states, which is fitted first.
-    `discriminant` fits the student's own before the first step. Both are fitted on so many copies of each clip: the
+    `score_weight` weighs the distance from the score of a perceptron of the teacher's states, which is fitted first.
+    `fit` fits the student's own before the first step. Both are fitted on so many copies of each clip: the
     first 4 s as they are, then other parts at other levels; the last `telephoned` of them through telephones' codecs.
     """
 
@@ -104,13 +92,13 @@ class Stage(_Strict):
     label_weight: float = Field(ge=0)
     score_weight: float = Field(default=0.0, ge=0)
     train: Literal["all", "back-end"] = "all"
-    discriminant: int = Field(default=0, ge=0)
+    fit: int = Field(default=0, ge=0)
     telephoned: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _copies_are_telephoned(self) -> Stage:
-        if self.telephoned > self.discriminant:
-            raise ValueError(f"{self.telephoned} of {self.discriminant} copies cannot be telephoned; raise discriminant")
+        if self.telephoned > self.fit:
+            raise ValueError(f"{self.telephoned} of {self.fit} copies cannot be telephoned; raise fit")
         return self
 
     @property
@@ -142,14 +130,14 @@ class Recipe(_Strict):
         return self
 
     @model_validator(mode="after")
-    def _discriminants_are_fitted(self) -> Recipe:
+    def _perceptrons_are_fitted(self) -> Recipe:
         fitted = False
         for stage in self.stages:
-            fitted |= bool(stage.discriminant and stage.score_weight)
-            if stage.discriminant and not self.student.discriminant:
-                raise ValueError(f'this student has no discriminant; leave it out of stage "{stage.name}", or the back-end')
+            fitted |= bool(stage.fit and stage.score_weight)
+            if stage.fit and self.student.back_end != "perceptron":
+                raise ValueError(f'this student has no perceptron to fit; leave fit out of stage "{stage.name}"')
             if stage.score_weight and not fitted:
-                raise ValueError(f'stage "{stage.name}" weighs scores of a discriminant that is not fitted; set discriminant')
+                raise ValueError(f'stage "{stage.name}" weighs scores of a perceptron that is not fitted; set fit')
         return self
 
     @property

@@ -18,63 +18,44 @@ from vivavoce.errors import ConfigurationError
 from vivavoce.files import placing
 
 from .aasist import Aasist, AasistConfig
-from .discriminant import Discriminant
 from .front_ends import Wav2Vec2FrontEnd, WhisperFrontEnd
 from .layer_merging import Merge, MergeConfig
 from .nes2net import Nes2Net, Nes2NetConfig
+from .perceptron import Perceptron, PerceptronConfig
 from .streaming import StreamingConfig, StreamingFrontEnd
 
 __all__ = ["Countermeasure", "load_countermeasure", "save_countermeasure"]
 
 FORMAT = "vivavoce-countermeasure/1"
 AnyFrontEnd = Wav2Vec2FrontEnd | WhisperFrontEnd | StreamingFrontEnd
+BackEnd = Nes2Net | Aasist | Perceptron
 
 
 class Countermeasure(nn.Module):
     """A spoofing countermeasure: samples (batch, n) at 16 kHz in [-1, 1] to one score each, higher = more bona fide.
 
     The score is the last logit: with two logits they are (spoof, bona fide) and the official code reports the second alone.
-    A discriminant's score is added to it, or stands alone. Raises ConfigurationError for a back-end of more logits, and where
-    there is neither.
+    Raises ConfigurationError for a back-end of more logits.
     """
 
-    def __init__(
-        self,
-        front_end: AnyFrontEnd,
-        back_end: Nes2Net | Aasist | None,
-        merge: Merge | None = None,
-        discriminant: Discriminant | None = None,
-    ) -> None:
+    def __init__(self, front_end: AnyFrontEnd, back_end: BackEnd, merge: Merge | None = None) -> None:
         super().__init__()
-        if back_end is None and discriminant is None:
-            raise ConfigurationError("A countermeasure without back-end and discriminant scores nothing. Choose one.")
-        if back_end is not None and back_end.config.logits not in (1, 2):
+        if back_end.config.logits not in (1, 2):
             raise ConfigurationError(f"{back_end.config.logits} logits are no countermeasure's. Choose a back-end of 1 or 2.")
         self.front_end = front_end
         self.merge = merge
         self.back_end = back_end
-        self.discriminant = discriminant
 
     def read(self, states: Sequence[Tensor]) -> Tensor:
-        """What is kept of each frame, (batch, frames, n): what the back-end reads, then the discriminant's scores."""
-        if self.back_end is None:
-            return cast(Tensor, cast(Discriminant, self.discriminant)(states))
-        features: Tensor = states[-1] if self.merge is None else self.merge(states)
-        return features if self.discriminant is None else torch.cat([features, self.discriminant(states)], dim=2)
+        """What the back-end reads of each frame, (batch, frames, n)."""
+        return states[-1] if self.merge is None else cast(Tensor, self.merge(states))
 
     def judge(self, frames: Tensor) -> Tensor:
         """(batch, 1) or (batch, 2) from what `read` gives."""
-        if self.discriminant is None:
-            return cast(Tensor, cast(nn.Module, self.back_end)(frames.transpose(1, 2)))
-        kinds = self.discriminant.kinds
-        decided = self.discriminant.decide(frames[:, :, -kinds:])
-        if self.back_end is None:
-            return decided
-        logits: Tensor = self.back_end(frames[:, :, :-kinds].transpose(1, 2))
-        return logits + decided
+        return cast(Tensor, self.back_end(frames.transpose(1, 2)))
 
     def features(self, samples: Tensor) -> Tensor:
-        """What is kept of each frame of `samples`, as `read` gives it."""
+        """What the back-end reads of each frame of `samples`, as `read` gives it."""
         return self.read(self.front_end.states(samples))
 
     def logits(self, samples: Tensor) -> Tensor:
@@ -92,7 +73,7 @@ class Countermeasure(nn.Module):
         """
         if layers == self.front_end.depth:
             return
-        if isinstance(self.front_end, StreamingFrontEnd) or self.discriminant:
+        if isinstance(self.front_end, StreamingFrontEnd):
             raise ConfigurationError("A distilled student has been fitted to all of its layers. Distil a smaller one.")
         if self.merge is not None and 1 <= layers < self.front_end.depth:
             self.merge.truncate(layers)
@@ -171,20 +152,15 @@ def _describe(model: Countermeasure) -> dict[str, Any]:
         config = front_end.model.config
         kind = "wavlm" if isinstance(config, WavLMConfig) else "wav2vec2"
         encoder = {"kind": kind, "normalize": front_end.normalize, "config": config.to_diff_dict()}
-    head = None
-    if back_end is not None:
-        head = asdict(back_end.config) | ({"kind": "aasist"} if isinstance(back_end, Aasist) else {})
+    head = asdict(back_end.config)
+    if not isinstance(back_end, Nes2Net):
+        head["kind"] = "aasist" if isinstance(back_end, Aasist) else "perceptron"
     merge = asdict(model.merge.config) if model.merge else None
-    return {
-        "front_end": encoder,
-        "merge": merge,
-        "back_end": head,
-        "discriminant": model.discriminant.kinds if model.discriminant else 0,
-    }
+    return {"front_end": encoder, "merge": merge, "back_end": head}
 
 
 def _build(shape: Mapping[str, Any]) -> Countermeasure:
-    encoder, head, merge = shape["front_end"], dict(shape["back_end"] or {}), shape.get("merge")
+    encoder, head, merge = shape["front_end"], dict(shape["back_end"]), shape.get("merge")
     front_end: AnyFrontEnd
     if encoder["kind"] == "streaming":
         front_end = StreamingFrontEnd(StreamingConfig(**encoder["config"]))
@@ -193,14 +169,15 @@ def _build(shape: Mapping[str, Any]) -> Countermeasure:
     else:
         config = (WavLMConfig if encoder["kind"] == "wavlm" else Wav2Vec2Config)(**encoder["config"])
         front_end = Wav2Vec2FrontEnd.from_config(config, normalize=encoder["normalize"])
-    back_end: Nes2Net | Aasist | None = None
-    if head.get("kind") == "aasist":
-        back_end = Aasist(AasistConfig(width=head["width"], logits=head["logits"]))
-    elif head:
-        back_end = Nes2Net(Nes2NetConfig(**head | {"nest": tuple(head["nest"])}))
-    kinds = int(shape.get("discriminant") or 0)
-    discriminant = Discriminant(front_end.depth + 1, front_end.width, kinds) if kinds else None
-    return Countermeasure(front_end, back_end, Merge(MergeConfig(**merge)) if merge else None, discriminant)
+    return Countermeasure(front_end, _back_end(head), Merge(MergeConfig(**merge)) if merge else None)
+
+
+def _back_end(shape: dict[str, Any]) -> BackEnd:
+    if shape["kind"] == "perceptron":
+        return Perceptron(PerceptronConfig(shape["width"], shape["hidden"]))
+    if shape["kind"] == "aasist":
+        return Aasist(AasistConfig(width=shape["width"], logits=shape["logits"]))
+    return Nes2Net(Nes2NetConfig(**shape | {"nest": tuple(shape["nest"])}))
 
 
 def parameters(module: nn.Module) -> int:

@@ -1,4 +1,4 @@
-"""Merging: one frame feature from all the hidden states of an encoder. States are (batch, frames, width) each."""
+"""Merging: one feature of each frame from all the hidden states of an encoder. States are (batch, frames, width) each."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["Merge", "MergeConfig"]
 class MergeConfig:
     """`states` is the encoder's depth + 1; `bottleneck` and `width` are read by the kinds that learn such layers."""
 
-    kind: Literal["weighted-sum", "scaled-sum", "sea", "attm"]
+    kind: Literal["weighted-sum", "scaled-sum", "sea", "attm", "side-by-side"]
     states: int
     width: int = 0
     bottleneck: int = 0
@@ -116,6 +116,19 @@ class AttentiveMerging(nn.Module):
         )
 
 
+class SideBySide(nn.Module):
+    """All states of a frame one after the other, (batch, frames, states * width): for a back-end that weighs each channel."""
+
+    def __init__(self, config: MergeConfig) -> None:
+        super().__init__()
+
+    def forward(self, states: Sequence[Tensor]) -> Tensor:
+        return torch.cat(list(states), dim=2)
+
+    def keep(self, states: list[int]) -> None:
+        raise ConfigurationError("The back-end was fitted to all of its encoder's states. Distil a smaller one.")
+
+
 def _summed(states: Sequence[Tensor], factors: Tensor) -> Tensor:
     """The sum of the states, each times its factor, one after the other: stacked they are two more copies of them all."""
     merged = states[0] * factors[0]
@@ -124,17 +137,19 @@ def _summed(states: Sequence[Tensor], factors: Tensor) -> Tensor:
     return merged
 
 
-Rule = WeightedSum | ScaledSum | SqueezeExcitationAggregation | AttentiveMerging
+Rule = WeightedSum | ScaledSum | SqueezeExcitationAggregation | AttentiveMerging | SideBySide
 KINDS: dict[str, type[Rule]] = {
     "weighted-sum": WeightedSum,
     "scaled-sum": ScaledSum,
     "sea": SqueezeExcitationAggregation,
     "attm": AttentiveMerging,
+    "side-by-side": SideBySide,
 }
 
 
 class Merge(nn.Module):
-    """All hidden states, (batch, frames, width) each, to one of that shape, by the rule that the configuration names."""
+    """All hidden states, (batch, frames, width) each, to one of that shape, or of all their widths, by the rule that the
+    configuration names."""
 
     def __init__(self, config: MergeConfig) -> None:
         super().__init__()

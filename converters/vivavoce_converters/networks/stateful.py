@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from vivavoce.bundle import Carry
 
 from .countermeasure import Countermeasure
+from .perceptron import Perceptron
 from .streaming import FRAME, Past, StreamingFrontEnd
 
 __all__ = ["CarriedCountermeasure", "carry"]
@@ -23,8 +24,11 @@ class CarriedCountermeasure(Countermeasure):
     """
 
     def __init__(self, model: Countermeasure, window: int) -> None:
-        super().__init__(model.front_end, model.back_end, model.merge, model.discriminant)
-        self.frames = window // FRAME
+        super().__init__(model.front_end, model.back_end, model.merge)
+        chunk = self.streaming.config.chunk
+        # A mean over the window is the mean of its chunks' means, which are a fraction of the frames.
+        self.pooled = chunk if isinstance(model.back_end, Perceptron) else 1
+        self.frames, self.past = window // FRAME // self.pooled, (window // FRAME - chunk) // self.pooled
         self.eval()
 
     @property
@@ -34,8 +38,7 @@ class CarriedCountermeasure(Countermeasure):
     def fresh(self) -> dict[str, Tensor]:
         """The past of a beginning by its inputs' names."""
         past = self.streaming.fresh()
-        width = self.streaming.width * (self.back_end is not None) + (self.discriminant.kinds if self.discriminant else 0)
-        frames = torch.zeros(1, self.frames - self.streaming.config.chunk, width)
+        frames = torch.zeros(1, self.past, self.back_end.config.width)
         fresh = {"past_samples": past.samples, "past_heard": past.heard, "past_frames": frames}
         for name, caches in {"keys": past.keys, "values": past.values}.items():
             # One frame stands for all that was not heard; zeros for each of them would be a tenth of a small model's file.
@@ -53,7 +56,10 @@ class CarriedCountermeasure(Countermeasure):
         known = [each(F.pad(cache, (0, 0, unheard, 0))) for cache in caches]
         given = Past(each(past_samples), each(past_heard), tuple(known[:depth]), tuple(known[depth:]))
         states, past = self.streaming.advance(samples, given)
-        frames = torch.cat([each(past_frames), self.read(states)], dim=1)
+        read = self.read(states)
+        if self.pooled > 1:
+            read = read.reshape(len(samples), -1, self.pooled, read.shape[2]).mean(dim=2)
+        frames = torch.cat([each(past_frames), read], dim=1)
         score = self.judge(frames[:, -self.frames :])[:, -1]
         return score, past.samples, past.heard, frames[:, -past_frames.shape[1] :], *past.keys, *past.values
 

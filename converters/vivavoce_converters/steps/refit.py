@@ -1,7 +1,7 @@
-"""Refitting: a finished bundle's discriminant is fitted anew, to the states that its own engine gives for a corpus.
+"""Refitting: a finished bundle's perceptron is fitted anew, to the states that its own engine gives for a corpus.
 
-The rest of the network stays as it is, to the bit. So the discriminant allows for what quantization changed, and a detector
-takes in an application's own recordings and synthesizers within minutes, without training.
+The rest of the network stays as it is, to the bit. So the perceptron allows for what quantization changed, and a detector
+takes in an application's own recordings and synthesizers within minutes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import helper
+from torch import nn
 
 from vivavoce.bundle import Bundle, EngineFile
 from vivavoce.bundle_writing import descended, require_new, uncalibrated, write_bundle
@@ -20,16 +21,16 @@ from vivavoce.engines.incremental import preceded
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
 
-from ..distillation.batches import Batches, group_name
-from ..distillation.distill import spoof_kind
+from ..distillation.batches import Batches
 from ..distillation.recipe import Recipe, Stage
-from ..networks.discriminant import fit_discriminant
-from ..onnx_graph.graph import Graph, session
+from ..networks.perceptron import fit_perceptron
+from ..onnx_graph.graph import Graph, attribute, session
+from ..quantization.rewrites.float16_storage import halve
 from .engine_files import engine_file, loaded, self_test
 
 __all__ = ["refit"]
 
-BIAS = "discriminant.linear.bias"
+INNER, OUTER = "back_end.inner", "back_end.outer"
 
 
 def refit(
@@ -41,35 +42,30 @@ def refit(
     corpora: Sequence[str] = (),
     advance: Callable[[int, int], object] = lambda done, total: None,
 ) -> Bundle:
-    """The bundle `out` (a new directory) with a discriminant fitted to `trials`, as the last stage of `recipe` says.
+    """The bundle `out` (a new directory) with a perceptron fitted to `trials`, as the last stage of `recipe` says.
 
     `corpora` are added to those that the manifest names as the model's. An engine that carries state hears each clip twice in a
     row, as runtimes take a signal to begin. The bundle that is made is not calibrated; calibrate it on trials of other systems
-    and sources. Raises ConfigurationError where the bundle has not one ONNX engine with a linear discriminant, where that has
-    not as many kinds of spoof as the recipe, where the recipe fits
-    none, and as `fit_discriminant` does.
+    and sources. Raises ConfigurationError where the bundle has not one ONNX engine with a perceptron, where the recipe fits
+    none, and as `fit_perceptron` does.
     """
     require_new(out)
     stage = recipe.stages[-1]
-    if not stage.discriminant:
-        raise ConfigurationError(f'The last stage of the recipe "{recipe.name}" fits no discriminant. Choose "default".')
+    if not stage.fit:
+        raise ConfigurationError(f'The last stage of the recipe "{recipe.name}" fits no perceptron. Choose "default".')
     engine = _only_engine(bundle)
     graph = Graph(onnx.load_from_string(bundle.read(engine.file, engine.sha256)))
-    states, weight = _product(graph, bundle)
-    pooled, numbers = _pooled(graph.model, states, engine, Batches(trials, recipe), stage, advance)
-    heard = [trials[number] for number in numbers]
-    bonafide, groups = np.array([trial.key == "bonafide" for trial in heard]), np.array([group_name(trial) for trial in heard])
-    kinds = np.array([spoof_kind(trial, recipe.student) for trial in heard])
-    count = graph.array(weight).shape[1]
-    wanted = max(1, len(getattr(recipe.student, "spoof_kinds", ())))
-    if count != wanted:
-        raise ConfigurationError(f"The bundle scores against {count} kinds of spoof, the recipe {wanted}. Choose its recipe.")
-    weights, biases = fit_discriminant(pooled, bonafide, groups, kinds, count=count)
-    graph.constant(weight, weights.T.astype(np.float32))
-    graph.constant(BIAS, biases.astype(np.float32))
-    content = graph.finish().SerializeToString()
-    notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.discriminant, "telephoned": stage.telephoned}
-    return _packed(bundle, engine, content, out, notes, corpora)
+    inner, outer = (_layer(graph, name, bundle) for name in (INNER, OUTER))
+    batches = Batches(trials, recipe)
+    pooled, numbers = _pooled(graph.model, inner.input[0], engine, batches, stage, advance)
+    fitted = fit_perceptron(pooled, *batches.classes(numbers), seed=recipe.seed)
+    for node, layer in ((inner, fitted.inner), (outer, fitted.outer)):
+        _set(graph, node, layer)
+    model = graph.finish()
+    if engine.precision == "int8" and engine.target != "tensorrt":
+        halve(model)
+    notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.fit, "telephoned": stage.telephoned}
+    return _packed(bundle, engine, model.SerializeToString(), out, notes, corpora)
 
 
 def _only_engine(bundle: Bundle) -> EngineFile:
@@ -81,38 +77,40 @@ def _only_engine(bundle: Bundle) -> EngineFile:
     return engines[0]
 
 
-def _product(graph: Graph, bundle: Bundle) -> tuple[str, str]:
-    """The discriminant's states and its weight by their names."""
-    adders = graph.readers[BIAS]
-    if not graph.is_constant(BIAS) or len(adders) != 1:
-        raise ConfigurationError(
-            f'The bundle "{bundle.manifest.name}" has no linear discriminant. Give one with the recipe large.'
-        )
-    product = next(maker for name in adders[0].input if (maker := graph.maker(name)) is not None)
-    return product.input[0], product.input[1]
+def _layer(graph: Graph, name: str, bundle: Bundle) -> onnx.NodeProto:
+    """The Gemm of one of the perceptron's layers."""
+    readers = graph.readers[f"{name}.bias"]
+    if len(readers) != 1 or readers[0].op_type != "Gemm":
+        raise ConfigurationError(f'The bundle "{bundle.manifest.name}" has no perceptron. Give one with the recipe large.')
+    return readers[0]
+
+
+def _set(graph: Graph, node: onnx.NodeProto, layer: nn.Linear) -> None:
+    """Gives a Gemm a layer's weights and biases. What it read may be stored in 16 bits, behind a Cast."""
+    weight = layer.weight.detach().numpy()
+    graph.replace_input(node, 1, graph.constant(f"{node.name}/fitted", weight if attribute(node, "transB", 0) else weight.T))
+    graph.constant(node.input[2], layer.bias.detach().numpy())
 
 
 def _pooled(
     model: onnx.ModelProto,
-    states: str,
+    mean: str,
     engine: EngineFile,
     batches: Batches,
     stage: Stage,
     advance: Callable[[int, int], object],
 ) -> tuple[NDArray[np.float64], list[int]]:
-    """The mean over the frames of what the discriminant reads, (copies, n), and the trial that each copy is of."""
+    """What the perceptron reads of each copy, (copies, n), and the number of the trial that each copy is of."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
-    probe.graph.output.append(helper.make_tensor_value_info(states, onnx.TensorProto.FLOAT, None))
+    probe.graph.output.append(helper.make_tensor_value_info(mean, onnx.TensorProto.FLOAT, None))
     running, found, numbers = session(probe.SerializeToString(), threads=1), [], []
-    total = stage.discriminant * len(batches.trials)
-    for samples, chosen in batches.copies(stage.discriminant, stage.telephoned):
+    total = stage.fit * len(batches.trials)
+    context = engine.carry.context if engine.carry else 0
+    for samples, chosen in batches.copies(stage.fit, stage.telephoned):
         for clip in samples.numpy():
-            context = engine.carry.context if engine.carry else 0
-            heard = preceded(clip, len(clip) + context)
-            (frames,) = running.run([states], {engine.input: heard[None]})
-            kept = round(frames.shape[1] * len(clip) / len(heard))
-            found.append(frames[0, -kept:].mean(axis=0, dtype=np.float64))
+            (means,) = running.run([mean], {engine.input: preceded(clip, len(clip) + context)[None]})
+            found.append(means[0].astype(np.float64))
         numbers += chosen
         advance(len(numbers), total)
     return np.array(found), numbers

@@ -21,10 +21,12 @@ from vivavoce_converters.distillation.augmentation import AugmentRecipe
 from vivavoce_converters.distillation.batches import Batches
 from vivavoce_converters.distillation.distill import build_student, distill
 from vivavoce_converters.distillation.recipe import Recipe, Stage, StudentShape, TeacherShape, load_recipe
+from vivavoce_converters.networks import perceptron
 from vivavoce_converters.networks.aasist import Aasist
 from vivavoce_converters.networks.countermeasure import load_countermeasure, save_countermeasure
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
 from vivavoce_converters.networks.nes2net import Nes2Net
+from vivavoce_converters.networks.perceptron import Perceptron
 from vivavoce_converters.steps.export import export_onnx
 
 SHAPE = StudentShape(
@@ -121,16 +123,18 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
         assert torch.equal(tensor, parts["lesson"][name]), name
 
 
-def test_the_teachers_layers_and_a_discriminant_need_no_training(
-    teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path
+def test_the_teachers_layers_and_a_perceptron_need_no_training(
+    teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = Stage(name="fit", steps=1, learning_rate=1e-6, feature_weight=0, label_weight=1, train="back-end", discriminant=2)
-    shape = TeacherShape(kind="teacher", layers=1, positions=200, back_end="none")
+    monkeypatch.setattr(perceptron, "STEPS", 150)
+    monkeypatch.setattr(perceptron, "LEARNING_RATE", 1e-2)
+    stage = Stage(name="fit", steps=1, learning_rate=1e-6, feature_weight=0, label_weight=1, train="back-end", fit=2)
+    shape = TeacherShape(kind="teacher", layers=1, positions=200, back_end="perceptron")
     recipe = RECIPE.model_copy(update={"student": shape, "teacher_layers": (1,), "stages": (stage,), "evaluate_every": 1})
     named = [trial if trial.system else replace(trial, source=f"page {trial.id}") for trial in trials]
     student, provenance = load_countermeasure(distill(recipe, teacher, named, named, tmp_path, device="cpu", workers=0))
     assert provenance["dev_eer"] == 0.0
-    assert student.back_end is None
+    assert isinstance(student.back_end, Perceptron)
     assert student.front_end.depth == 1
     layer = student.front_end.encoder.layers[0].fc1.weight  # type: ignore[union-attr]
     assert torch.equal(layer, teacher.encoder.layers[0].fc1.weight)
@@ -162,8 +166,8 @@ def test_telephoned_copies_come_last(trials: list[Trial]) -> None:
 
 
 def test_more_copies_than_there_are_cannot_be_telephoned() -> None:
-    with pytest.raises(ValidationError, match="raise discriminant"):
-        Stage(name="x", steps=1, learning_rate=1, feature_weight=0, label_weight=1, discriminant=1, telephoned=2)
+    with pytest.raises(ValidationError, match="raise fit"):
+        Stage(name="x", steps=1, learning_rate=1, feature_weight=0, label_weight=1, fit=1, telephoned=2)
 
 
 def test_a_stage_of_the_back_end_leaves_the_front_end(teacher: WhisperFrontEnd, trials: list[Trial], tmp_path: Path) -> None:

@@ -22,9 +22,10 @@ from vivavoce.errors import ConfigurationError
 from vivavoce_converters.checkpoints.reference import TorchOriginal
 from vivavoce_converters.distillation.recipe import Recipe
 from vivavoce_converters.networks.countermeasure import Countermeasure, load_countermeasure, save_countermeasure
-from vivavoce_converters.networks.discriminant import Discriminant
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
+from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
 from vivavoce_converters.networks.nes2net import Nes2Net, Nes2NetConfig
+from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
 from vivavoce_converters.networks.stateful import carry
 from vivavoce_converters.networks.streaming import DELAY, FRAME, StreamingConfig, StreamingFrontEnd
 from vivavoce_converters.steps.convert import convert
@@ -34,16 +35,19 @@ CHUNK = CONFIG.chunk * FRAME
 WINDOW = 64_000
 
 
-def model(*, back_end: bool = False, kinds: int = 1) -> Countermeasure:
+def model(back_end: str = "perceptron") -> Countermeasure:
     torch.manual_seed(0)
     front_end = StreamingFrontEnd(CONFIG)
     for layer in front_end.layers:
         torch.nn.init.normal_(layer.distances)
-    discriminant = Discriminant(CONFIG.layers + 1, CONFIG.width, kinds)
-    weights = np.random.default_rng(0).normal(0, 0.3, (kinds, (CONFIG.layers + 1) * CONFIG.width))
-    discriminant.set(weights, np.full(kinds, 0.1))
-    head = Nes2Net(Nes2NetConfig(width=CONFIG.width, nest=(2, 2))) if back_end else None
-    return Countermeasure(front_end, head, None, discriminant).eval()
+    states = CONFIG.layers + 1
+    if back_end == "nes2net":
+        head, merge = Nes2Net(Nes2NetConfig(width=CONFIG.width, nest=(2, 2))), MergeConfig("weighted-sum", states)
+        torch.nn.init.normal_(head.head.weight)
+        return Countermeasure(front_end, head, Merge(merge)).eval()
+    perceptron = Perceptron(PerceptronConfig(states * CONFIG.width, 8))
+    torch.nn.init.normal_(perceptron.inner.weight, std=0.3)
+    return Countermeasure(front_end, perceptron, Merge(MergeConfig("side-by-side", states))).eval()
 
 
 def voice(samples: int, seed: int = 0) -> torch.Tensor:
@@ -102,8 +106,8 @@ def test_starts_from_whispers_layers() -> None:
 
 
 def test_a_saved_student_is_the_same_and_is_not_cut(tmp_path: Path) -> None:
-    for back_end in (False, True):
-        network = model(back_end=back_end)
+    for back_end in ("nes2net", "perceptron"):
+        network = model(back_end)
         save_countermeasure(network, tmp_path / "student.safetensors")
         again, _ = load_countermeasure(tmp_path / "student.safetensors")
         samples = voice(WINDOW)[None]
@@ -113,18 +117,15 @@ def test_a_saved_student_is_the_same_and_is_not_cut(tmp_path: Path) -> None:
         network.truncate(1)
 
 
-def test_heads_that_score_nothing_or_do_not_divide_are_refused() -> None:
-    with pytest.raises(ConfigurationError, match="scores nothing"):
-        Countermeasure(StreamingFrontEnd(CONFIG), None)
+def test_heads_that_do_not_divide_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="no 3 heads"):
         StreamingConfig(width=16, heads=3)
 
 
-@pytest.fixture(scope="module", params=[(False, 1), (False, 3), (True, 2)], ids=["discriminant", "of kinds", "nes2net"])
+@pytest.fixture(scope="module", params=["perceptron", "nes2net"])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     folder = tmp_path_factory.mktemp("carried")
-    back_end, kinds = request.param
-    save_countermeasure(model(back_end=back_end, kinds=kinds), folder / "student.safetensors")
+    save_countermeasure(model(request.param), folder / "student.safetensors")
     return convert(folder / "student.safetensors", folder / "bundle")
 
 
@@ -211,11 +212,11 @@ def test_the_original_tells_its_stems_share(bundle: Bundle) -> None:
 @pytest.mark.parametrize(
     ("kind", "stage", "fault"),
     [
-        ("teacher", {"label_weight": 1.0, "discriminant": 1}, "leave it out of stage"),
+        ("teacher", {"label_weight": 1.0, "fit": 1}, "leave fit out of stage"),
         ("streaming", {"label_weight": 0.0, "score_weight": 1.0}, "is not fitted"),
     ],
 )
-def test_a_recipe_whose_discriminant_cannot_be_fitted_is_refused(kind: str, stage: dict[str, float], fault: str) -> None:
+def test_a_recipe_whose_perceptron_cannot_be_fitted_is_refused(kind: str, stage: dict[str, float], fault: str) -> None:
     shape = {"kind": kind, "layers": 1} | ({"ffn": 8} if kind == "streaming" else {})
     stages = [{"name": "last", "steps": 1, "learning_rate": 1e-3, "feature_weight": 0.0, **stage}]
     with pytest.raises(ValueError, match=fault):
