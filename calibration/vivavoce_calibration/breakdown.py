@@ -75,7 +75,7 @@ def breakdown(
     return parts
 
 
-OF_ATTACKS = ("system", "system_type", "vocoder")
+OF_ATTACKS = ("system", "system_type", "family", "seen", "vocoder")
 OF_TRIALS = ("codec", "transmission", "source", "language", "speaker", "subset", "duration", "snr")
 RANGES = {
     "duration": {"under 1 s": 1.0, "1 to 2 s": 2.0, "2 to 4 s": 4.0, "4 to 8 s": 8.0, "8 s and more": np.inf},
@@ -86,8 +86,8 @@ RANGES = {
 def slices(trials: Sequence[Trial], by: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """The parts of a corpus by a field of its trials: each part's name, and which trials it has as an array (trials,).
 
-    By "system", "system_type" or "vocoder", which only spoofs have, a part is the spoofs of one against all bona fide
-    trials. By "codec", "transmission", "source", "language", "speaker" or "subset" it is the trials of both classes that
+    By "system", "system_type", "family", "seen" or "vocoder", which only spoofs have, a part is the spoofs of one against all
+    bona fide trials. By "codec", "transmission", "source", "language", "speaker" or "subset" it is the trials of both classes that
     share the value, by "duration" or "snr" those within a range of seconds or dB. Trials whose field is None are the part
     "unknown".
 

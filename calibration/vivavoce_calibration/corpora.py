@@ -12,7 +12,7 @@ import csv
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -61,6 +61,16 @@ class Trial:
     """The kind of system that made a spoof, such as "vc"; None for bona fide speech."""
     snr: float | None = None
     """An estimate in dB; see `estimated_snr`."""
+    family: str | None = None
+    """What a spoof's system is a variant of; None for bona fide speech."""
+    seen: str | None = None
+    """"yes" where the training part holds the family of a spoof's system, "no" where not; None for bona fide speech."""
+    licence_class: str | None = None
+    """What the source's licence allows, such as "open" or "research"."""
+
+
+FIELDS = ("codec", "family", "language", "licence_class", "seen", "source", "speaker", "system", "system_type", "transmission")
+"""What trials may be chosen by."""
 
 
 def read_corpus(
@@ -71,20 +81,23 @@ def read_corpus(
     complete: bool = False,
     extra: bool = False,
     or_all: bool = False,
+    only: Sequence[str] = (),
 ) -> list[Trial]:
     """The trials of the corpus in the folder `root`, in the order of its lists, each with its audio file.
 
     `layout` is a name in `LAYOUTS`; None recognises it by the lists. `subset` is one of the layout's subsets or "all";
     None means what is reported by default: all, but for ASVspoof 2021 "eval". `complete=True` keeps what the field
     leaves out: in CtrSVDD the attack A14 and the recordings named acesinger. `extra=True` is for what adds to another
-    corpus: it may have one class alone. `or_all=True` takes a corpus that has no subsets, such as two folders, whole. Audio
-    is looked for anywhere under `root` by file name without its ending, so a corpus that was converted to another audio
-    format reads the same.
+    corpus: it may have one class alone. `or_all=True` takes a corpus that has no subsets, such as two folders, whole.
+    `only` leaves out trials of which the corpus tells something else, such as "licence_class=open" or "seen=no"; one that it
+    tells nothing of stays, as bona fide speech does with "seen=no". Audio is looked for anywhere under `root` by file name without its
+    ending, so a corpus that was converted to another audio format reads the same.
 
     Raises CorpusError, naming the line or the first few ids, when the layout is not recognised, a line has the wrong
     number of columns or an unknown label, an id is listed twice, an id has no audio or two files, audio beside the
-    trials is in no list, or a class is empty.
+    trials is in no list, a class is empty, or `only` names no field of a trial.
     """
+    wanted = [_field(word) for word in only]
     tree = _Tree.walk(Path(root))
     chosen = _layout(layout) if layout else _recognise(tree)
     subset = subset or chosen.default
@@ -95,6 +108,7 @@ def read_corpus(
     if or_all and not any(trial.subset for trial in listed):
         subset = "all"
     trials = [trial for trial in listed if subset in ("all", trial.subset) and (complete or chosen.reports(trial))]
+    trials = [trial for trial in trials if all(getattr(trial, field) in (None, value) for field, value in wanted)]
     if not (extra and trials):
         _require_both_classes(trials, f'{chosen.title}, subset "{subset}", in {tree.root}')
     if not chosen.names:
@@ -234,6 +248,14 @@ def _subset(word: str, number: int) -> str:
     return word
 
 
+def _field(word: str) -> tuple[str, str]:
+    """A field of a trial and the value that it must have, from "FIELD=VALUE"."""
+    field, _, value = word.partition("=")
+    if field not in FIELDS or not value:
+        raise CorpusError(f'"{word}" chooses no trials. Give FIELD=VALUE, with one of: {", ".join(FIELDS)}.')
+    return field, value
+
+
 def _known(field: str) -> str | None:
     return None if field in ("-", "") else field
 
@@ -320,6 +342,9 @@ def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
                 language=row["language"] or None,
                 duration=float(row["duration_s"]) if row["duration_s"] else None,
                 system_type=_known(row.get("system_type", "")),
+                family=_known(row.get("family", "")),
+                seen=_known(row.get("seen", "")),
+                licence_class=_known(row.get("licence_class", "")),
             )
         yield trial
 

@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 LEVEL = 0.95
-FIELDS = ("system", "system_type", "vocoder", "source", "codec", "transmission", "duration", "snr", "language")
+FIELDS = ("seen", "system", "system_type", "vocoder", "source", "codec", "transmission", "duration", "snr", "language")
 RARE = 5
 """Trials below which a part is told together with others."""
 WORST = 10

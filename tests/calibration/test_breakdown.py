@@ -112,7 +112,8 @@ def test_scores_that_do_not_match_the_trials_are_refused() -> None:
 
 def test_fields_that_are_not_there_are_refused_with_those_that_are() -> None:
     with pytest.raises(
-        ConfigurationError, match=r'No breakdown is by "key"\. Choose one of: system, system_type, vocoder, codec, '
+        ConfigurationError,
+        match=r'No breakdown is by "key"\. Choose one of: system, system_type, family, seen, vocoder, codec, ',
     ):
         breakdown(TRIALS, SCORES, "key")
     with pytest.raises(

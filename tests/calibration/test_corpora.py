@@ -361,14 +361,29 @@ def test_the_vivavoce_corpus(shared: Path) -> None:
     trials = read_corpus(shared / "corpus")
     counts = Counter((trial.subset, trial.key) for trial in trials)
     assert counts == {
-        ("train", "bonafide"): 2631,
-        ("train", "spoof"): 2750,
-        ("dev", "bonafide"): 290,
-        ("dev", "spoof"): 310,
+        ("train", "bonafide"): 3407,
+        ("train", "spoof"): 5178,
+        ("dev", "bonafide"): 519,
+        ("dev", "spoof"): 819,
         ("eval", "bonafide"): 350,
         ("eval", "spoof"): 400,
     }
     assert len({trial.system for trial in trials if trial.subset == "eval"} - {None}) == 29
     assert all(trial.source and trial.language and trial.duration and trial.codec for trial in trials)
     assert not any(trial.speaker in ("", "nan") for trial in trials)
-    assert read_corpus(shared / "corpus", subset="dev") == [trial for trial in trials if trial.subset == "dev"]
+    dev = read_corpus(shared / "corpus", subset="dev")
+    assert dev == [trial for trial in trials if trial.subset == "dev"]
+    unseen = read_corpus(shared / "corpus", subset="dev", only=["seen=no"])
+    assert Counter(trial.seen for trial in unseen) == {None: 519, "no": 583}
+    assert {trial.licence_class for trial in dev} == {"open", "research", "nc"}
+
+
+def test_trials_are_chosen_by_what_the_corpus_tells_of_them(tmp_path: Path) -> None:
+    for speaker, word in (("a", "bonafide"), ("b", "bonafide"), ("tts", "spoof"), ("vc", "spoof")):
+        (tmp_path / word / speaker).mkdir(parents=True)
+        (tmp_path / word / speaker / "1.wav").touch()
+    assert {trial.system for trial in read_corpus(tmp_path, only=["system=vc"]) if trial.key == "spoof"} == {"vc"}
+    assert len(read_corpus(tmp_path, only=["language=en"])) == 4
+    for wrong in ("audio=1.wav", "system", "system="):
+        with pytest.raises(CorpusError, match="chooses no trials"):
+            read_corpus(tmp_path, only=[wrong])

@@ -32,8 +32,9 @@ from vivavoce_calibration.scoring import Scorer, score_corpus
 from vivavoce_converters.distillation.distill import build_student
 from vivavoce_converters.distillation.recipe import StudentShape, TeacherShape
 from vivavoce_converters.networks.countermeasure import Countermeasure, save_countermeasure
-from vivavoce_converters.networks.discriminant import Discriminant
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
+from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
+from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
 from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
 from vivavoce_converters.quantization.plan import products as products_module
 from vivavoce_converters.quantization.quantize import TARGETS
@@ -58,12 +59,11 @@ def network(name: str) -> Countermeasure:
         config = WhisperConfig(
             d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=48, max_source_positions=300
         )
-        made = build_student(TeacherShape(kind="teacher", layers=2, back_end="none"), WhisperFrontEnd(config))
+        made = build_student(TeacherShape(kind="teacher", layers=2, back_end="perceptron"), WhisperFrontEnd(config))
     else:
         streaming = StreamingConfig(width=32, layers=2, heads=2, ffn=48, mels=20, chunk=5, chunks_back=2)
-        made = Countermeasure(StreamingFrontEnd(streaming), None, None, Discriminant(3, 32, 1))
-    assert made.discriminant is not None
-    made.discriminant.set(np.random.default_rng(0).normal(0, 0.3, (1, 3 * 32)), np.full(1, 0.1))
+        back_end = Perceptron(PerceptronConfig(3 * 32, 16))
+        made = Countermeasure(StreamingFrontEnd(streaming), back_end, Merge(MergeConfig("side-by-side", 3)))
     return made.eval()
 
 

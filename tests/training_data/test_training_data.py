@@ -81,7 +81,10 @@ def grow(folder: Path, **options: object) -> Corpus:
 def test_no_source_belongs_to_dev_or_eval(shared: Path) -> None:
     with (shared / "corpus" / "metadata.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["split"] in ("dev", "eval")]
-    held_out = {row["source"] for row in rows if row["key"] == "bonafide"} | {row["system"] for row in rows}
+    # What the training part has of a family may be heard in dev too, from other pages: "seen" tells.
+    held_out = {row["source"] for row in rows if row["key"] == "bonafide"} | {
+        row["system"] for row in rows if row["seen"] == "no"
+    }
     ours = {source.name for source in HUMAN} | {system.name for system in (*SYNTHESIS, *REMADE)}
     assert len(held_out) > 50
     assert not ours & held_out
@@ -220,7 +223,8 @@ def test_the_corpus_can_be_read(small: Path) -> None:
 def test_metadata_has_the_columns_of_the_shared_corpus(small: Path, shared: Path) -> None:
     grow(small, limit=1)
     ours, theirs = (path / "metadata.csv" for path in (small / "out", shared / "corpus"))
-    assert ours.read_text(encoding="utf-8").splitlines()[0] == theirs.read_text(encoding="utf-8").splitlines()[0]
+    first, second = (path.read_text(encoding="utf-8").splitlines()[0].split(",") for path in (ours, theirs))
+    assert [column for column in second if column in first] == first
 
 
 def test_a_build_goes_on_and_makes_what_an_unbroken_one_makes(small: Path) -> None:

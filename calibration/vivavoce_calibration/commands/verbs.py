@@ -33,6 +33,9 @@ EXTRA = "calibrate"
 BundleFolder = Annotated[Path, typer.Argument(help="A bundle's folder, or default: the embedded one.")]
 CorpusFolder = Annotated[Path, typer.Argument(help="A corpus' folder.")]
 Layout = Annotated[str | None, typer.Option(help="The corpus' layout; recognised by its lists by default.")]
+Only = Annotated[
+    list[str] | None, typer.Option(help="Leave out trials that are told to be others, such as seen=no. May be given often.")
+]
 Name = Annotated[str | None, typer.Option(help="What to call the corpus; its folder's name by default.")]
 Jobs = Annotated[int | None, typer.Option(min=1, help="Processes that score at the same time; one a core by default.")]
 Threads = Annotated[int, typer.Option(min=1, help="Threads for one inference.")]
@@ -46,6 +49,7 @@ def evaluate_command(
     corpus: CorpusFolder,
     layout: Layout = None,
     subset: Annotated[str | None, typer.Option(help="The subset; what the field reports by default.")] = None,
+    only: Only = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder for scores and report; give the same one to go on after an interruption.")
     ] = None,
@@ -98,9 +102,9 @@ def evaluate_command(
     verifier = read_verifier(asv) if asv else None
     if submission:
         find_submission(submission)
-    trials = read_corpus(corpus, layout=layout, subset=subset)
+    trials = read_corpus(corpus, layout=layout, subset=subset, only=only or ())
     scorer = Scorer(bundle, precision, threads)
-    subject = _subject(scorer, trials, corpus, name, subset)
+    subject = _subject(scorer, trials, corpus, name, subset, only)
     folder = out or Path(f"{manifest.name}-{subject.corpus}-{subject.subset}")
     scores = _scored(trials, scorer, folder / "journal.jsonl", jobs, ray)
     lines = {
@@ -137,6 +141,7 @@ def calibrate_command(
     subset: Annotated[
         str | None, typer.Option(help="The subset to fit on, never the one that is reported: dev, or all of two folders.")
     ] = None,
+    only: Only = None,
     test: Annotated[str | None, typer.Option(help="Another subset whose figures the manifest gets too.")] = None,
     name: Name = None,
     prior: Annotated[float, typer.Option(help="P(bona fide), for the fit and for probabilities.")] = 0.5,
@@ -166,10 +171,11 @@ def calibrate_command(
     require_new(out)
     bundle = bundle_path(bundle)
     opened = Bundle(bundle)
-    fitted = read_corpus(corpus, layout=layout, subset=subset or "dev", or_all=subset is None)
+    fitted = read_corpus(corpus, layout=layout, subset=subset or "dev", or_all=subset is None, only=only or ())
     subset = subset or ("dev" if any(trial.subset for trial in fitted) else "all")
     if test == subset:
         raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
+    subset = ", ".join([subset, *(only or ())])
     scorer = Scorer(bundle, precision, threads)
     folder = scores or out.with_name(f"{out.name}.scores")
     chosen = {subset: fitted} | ({test: read_corpus(corpus, layout=layout, subset=test)} if test else {})
@@ -197,6 +203,7 @@ def compare_command(
     limits: Annotated[Path | None, typer.Option(help="Limits (TOML); where one is broken the exit code is 1.")] = None,
     layout: Layout = None,
     subset: Annotated[str | None, typer.Option(help="The subset; what the field reports by default.")] = None,
+    only: Only = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder for scores and outcome; give the same one to go on after an interruption.")
     ] = None,
@@ -231,8 +238,8 @@ def compare_command(
     opened, _ = Bundle(candidate), Bundle(reference)
     allowed = load_limits(limits) if limits else None
     scorers = Scorer(candidate, precision, threads), Scorer(reference, reference_precision, threads)
-    trials = read_corpus(corpus, layout=layout, subset=subset)
-    subject = _subject(scorers[0], trials, corpus, name, subset)
+    trials = read_corpus(corpus, layout=layout, subset=subset, only=only or ())
+    subject = _subject(scorers[0], trials, corpus, name, subset, only)
     folder = out or Path(f"{candidate.resolve().name}-against-{reference.resolve().name}-{subject.corpus}-{subject.subset}")
     journals = (folder / "candidate.jsonl", folder / "reference.jsonl")
     scores = [_scored(trials, *pair, jobs, ray) for pair in zip(scorers, journals, strict=True)]
@@ -274,12 +281,19 @@ def _telephone_lines(names: Sequence[str]) -> list[str]:
     return list(names)
 
 
-def _subject(scorer: Scorer, trials: Sequence[Trial], corpus: Path, name: str | None, subset: str | None) -> Subject:
+def _subject(
+    scorer: Scorer,
+    trials: Sequence[Trial],
+    corpus: Path,
+    name: str | None,
+    subset: str | None,
+    only: Sequence[str] | None = None,
+) -> Subject:
     from ..evaluation import Subject
 
     subsets = {trial.subset or "all" for trial in trials}
     chosen = subset or (subsets.pop() if len(subsets) == 1 else "all")
-    return Subject.of(scorer, name or corpus.resolve().name, chosen)
+    return Subject.of(scorer, name or corpus.resolve().name, ", ".join([chosen, *(only or ())]))
 
 
 def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | None, ray: bool) -> list[Scored]:

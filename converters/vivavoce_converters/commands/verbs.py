@@ -17,6 +17,10 @@ __all__ = ["build_engine_command", "convert_command", "distill_command", "quanti
 
 EXTRA = "convert"
 
+Only = Annotated[
+    list[str] | None, typer.Option(help="Leave out clips told to be others, such as licence_class=open; repeatable.")
+]
+
 
 def distill_command(
     recipe: Annotated[str, typer.Argument(help="A recipe file (TOML), or the name of a built-in one such as: default.")],
@@ -26,6 +30,7 @@ def distill_command(
     speech: Annotated[
         list[Path] | None, typer.Option(help="A corpus of more speech, to learn the teacher's features from; repeatable.")
     ] = None,
+    only: Only = None,
     device: Annotated[str | None, typer.Option(help="A torch device; by default cuda where there is one.")] = None,
 ) -> None:
     """Teach a small student what a teacher hears.
@@ -41,7 +46,7 @@ def distill_command(
 
     chosen = load_recipe(recipe)
     encoder = WhisperFrontEnd.from_file(teacher, layers=max(chosen.teacher_layers))
-    train, dev = (read_corpus(corpus, subset=subset) for subset in ("train", "dev"))
+    train, dev = read_corpus(corpus, subset="train", only=only or ()), read_corpus(corpus, subset="dev")
     more = [trial for path in speech or () for trial in read_corpus(path, subset="train", extra=True)]
     student = distill(chosen, encoder, train, dev, out, speech=more, device=device)
     typer.echo(f"{student}\nNext: vivavoce convert {student} --out BUNDLE")
@@ -173,6 +178,7 @@ def refit_command(
     extra: Annotated[
         list[Path] | None, typer.Option("--also", help="A corpus of more; repeatable. The manifest names it.")
     ] = None,
+    only: Only = None,
 ) -> None:
     """Fit a bundle's perceptron anew, to your recordings too.
 
@@ -186,7 +192,7 @@ def refit_command(
         from ..steps.refit import refit
 
     more = [trial for path in extra or () for trial in read_corpus(path, subset="train", extra=True, or_all=True)]
-    trials = [*read_corpus(corpus, subset="train", or_all=True), *more]
+    trials = [*read_corpus(corpus, subset="train", or_all=True, only=only or ()), *more]
     names = [f"{path.resolve().name} train" for path in extra or ()]
     with _bars() as tell:
         refit(
