@@ -12,7 +12,7 @@ MODEL ?= runs/default
 TRAINED_ON ?= vivavoce train
 # More speech to learn features from: what converters/training_data builds.
 SPEECH ?= runs/speech
-# More bona fide speech for the discriminants: its sources librivox_en, librivox_de and voxconverse.
+# More bona fide speech for the perceptron: its sources librivox_en, librivox_de and voxconverse.
 READERS ?= runs/readers
 # How many decisions may flip by the scan's estimate; the gate then measures.
 BUDGET ?= flips=0.55%
@@ -42,7 +42,7 @@ lint: $(DEV)/.done
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 
-# The embedded bundle, from its recipe: hours of training on a CPU, then export, weights in 8 bits, the discriminants fitted to what
+# The embedded bundle, from its recipe: hours of training on a CPU, then export, weights in 8 bits, the perceptron fitted to what
 # these give, INT8, calibration on dev, figures on eval and the comparison with float32 there.
 model: $(DEV)/.done
 	$(DEV)/bin/vivavoce distill default --corpus $(CORPUS) --speech $(SPEECH) --teacher $(TEACHER) --out $(MODEL)

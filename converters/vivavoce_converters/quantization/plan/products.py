@@ -17,7 +17,7 @@ SMALLEST = 192
 FEWEST = 16
 """Inputs up to which a product takes the time of writing its outputs, in whatever precision."""
 NARROW = 8
-"""Outputs up to which a product takes the time of reading its inputs: a linear discriminant's."""
+"""Outputs up to which a product takes the time of reading its inputs."""
 
 
 @dataclass(frozen=True)
