@@ -87,8 +87,8 @@ def slices(trials: Sequence[Trial], by: str) -> Iterator[tuple[str, NDArray[np.b
     """The parts of a corpus by a field of its trials: each part's name, and which trials it has as an array (trials,).
 
     By "system", "system_type", "family", "seen" or "vocoder", which only spoofs have, a part is the spoofs of one against all
-    bona fide trials. By "codec", "transmission", "source", "language", "speaker" or "subset" it is the trials of both classes that
-    share the value, by "duration" or "snr" those within a range of seconds or dB. Trials whose field is None are the part
+    bona fide trials. By "codec", "transmission", "source", "language", "speaker" or "subset" it is the trials of both classes
+    that share the value, by "duration" or "snr" those within a range of seconds or dB. Trials whose field is None are the part
     "unknown".
 
     Raises ConfigurationError when there is no such field, or no trial has it.

@@ -90,8 +90,8 @@ def read_corpus(
     leaves out: in CtrSVDD the attack A14 and the recordings named acesinger. `extra=True` is for what adds to another
     corpus: it may have one class alone. `or_all=True` takes a corpus that has no subsets, such as two folders, whole.
     `only` leaves out trials of which the corpus tells something else, such as "licence_class=open" or "seen=no"; one that it
-    tells nothing of stays, as bona fide speech does with "seen=no". Audio is looked for anywhere under `root` by file name without its
-    ending, so a corpus that was converted to another audio format reads the same.
+    tells nothing of stays, as bona fide speech does with "seen=no". Audio is looked for anywhere under `root` by file name
+    without its ending, so a corpus that was converted to another audio format reads the same.
 
     Raises CorpusError, naming the line or the first few ids, when the layout is not recognised, a line has the wrong
     number of columns or an unknown label, an id is listed twice, an id has no audio or two files, audio beside the

@@ -16,8 +16,9 @@ from vivavoce.audio import load
 from vivavoce_calibration.corpora import Trial
 
 from ..checkpoints.load import OWN_WINDOW
+from ..networks.perceptron import Perceptron, fit_perceptron
 from .augmentation import RATE, augment, telephone
-from .recipe import Recipe
+from .recipe import Recipe, Stage
 
 __all__ = ["Batches", "windows"]
 
@@ -46,8 +47,8 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         rows = np.stack([self._example(int(label), rng) for label in labels])
         return torch.from_numpy(rows), torch.from_numpy(labels).float()
 
-    def copies(self, count: int, telephoned: int = 0) -> Iterator[tuple[Tensor, list[int]]]:
-        """The first 4 s of every trial as they are, then other parts at other levels, in batches with the trials' numbers.
+    def copies(self, count: int, telephoned: int = 0) -> Iterator[Tensor]:
+        """The first 4 s of every trial as they are, then other parts at other levels, in batches.
 
         Of these `count` copies of each trial the last `telephoned` pass through a telephone's codec.
         """
@@ -55,12 +56,15 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         for start in range(0, total, self.recipe.batch):
             turns = range(start, min(start + self.recipe.batch, total))
             rows = np.stack([self._copy(turn, telephoned=turn >= direct) for turn in turns])
-            yield torch.from_numpy(rows), [turn % len(self.trials) for turn in turns]
+            yield torch.from_numpy(rows)
 
-    def classes(self, numbers: Sequence[int]) -> tuple[NDArray[np.bool_], NDArray[np.str_]]:
-        """Which of the trials of these numbers are bona fide, and the system or source of each."""
-        trials = [self.trials[number] for number in numbers]
-        return np.array([trial.key == "bonafide" for trial in trials]), np.array([group_name(trial) for trial in trials])
+    def fitted(self, stage: Stage, pooled: NDArray[np.float64]) -> Perceptron:
+        """The perceptron of what was pooled of the copies that the stage asks for, in their order."""
+        bonafide = np.tile([trial.key == "bonafide" for trial in self.trials], stage.fit)
+        groups = np.tile([group_name(trial) for trial in self.trials], stage.fit)
+        factors = np.repeat([1.0, stage.telephone_weight], [stage.fit - stage.telephoned, stage.telephoned])
+        weights = np.repeat(factors, len(self.trials))
+        return fit_perceptron(pooled, bonafide, groups, weights=weights, seed=self.recipe.seed)
 
     def _copy(self, turn: int, *, telephoned: bool = False) -> NDArray[np.float32]:
         again, number = divmod(turn, len(self.trials))

@@ -32,7 +32,7 @@ from ..networks.countermeasure import AnyFrontEnd, BackEnd, Countermeasure, save
 from ..networks.front_ends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config
 from ..networks.layer_merging import Merge, MergeConfig
 from ..networks.nes2net import Nes2Net, Nes2NetConfig
-from ..networks.perceptron import Perceptron, PerceptronConfig, fit_perceptron
+from ..networks.perceptron import Perceptron, PerceptronConfig
 from ..networks.streaming import DELAY, StreamingConfig, StreamingFrontEnd
 from .batches import Batches, windows
 from .recipe import Recipe, Stage, StreamingShape, StudentShape, TeacherShape
@@ -250,16 +250,13 @@ class Run:
 
     def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage) -> dict[str, Tensor]:
         """The perceptron of the encoders' states, batch by batch in turn, for copies of the labelled clips."""
-        pooled, numbers = [], []
-        total = -(-stage.fit * len(batches.trials) // self.recipe.batch)
+        pooled, total = [], -(-stage.fit * len(batches.trials) // self.recipe.batch)
         copies = batches.copies(stage.fit, stage.telephoned)
         with torch.no_grad(), self._half():
-            for number, (samples, chosen) in enumerate(track(copies, "states", total=total)):
+            for number, samples in enumerate(track(copies, "states", total=total)):
                 states = encoders[number % len(encoders)](samples.to(self.device))
                 pooled.append(torch.cat([state.float().mean(dim=1) for state in states], dim=1).double().cpu().numpy())
-                numbers += chosen
-        bonafide, groups = batches.classes(numbers)
-        return fit_perceptron(np.concatenate(pooled), bonafide, groups, seed=self.recipe.seed).state_dict()
+        return batches.fitted(stage, np.concatenate(pooled)).state_dict()
 
     def _half(self) -> torch.autocast:
         """Mixed precision where the device computes it: a processor without it took ten times as long as in float32."""

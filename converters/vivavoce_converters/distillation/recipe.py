@@ -82,7 +82,8 @@ class Stage(_Strict):
     `train` "back-end" leaves the front-end as it is: a fresh back-end's gradients would spoil what its layers have learnt.
     `score_weight` weighs the distance from the score of a perceptron of the teacher's states, which is fitted first.
     `fit` fits the student's own before the first step. Both are fitted on so many copies of each clip: the
-    first 4 s as they are, then other parts at other levels; the last `telephoned` of them through telephones' codecs.
+    first 4 s as they are, then other parts at other levels; the last `telephoned` of them through telephones' codecs, of which
+    each counts `telephone_weight`.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Stage(_Strict):
     train: Literal["all", "back-end"] = "all"
     fit: int = Field(default=0, ge=0)
     telephoned: int = Field(default=0, ge=0)
+    telephone_weight: float = Field(default=0.3, gt=0)
 
     @model_validator(mode="after")
     def _copies_are_telephoned(self) -> Stage:

@@ -56,15 +56,17 @@ def fit_perceptron(
     bonafide: NDArray[np.bool_],
     groups: NDArray[np.str_],
     *,
+    weights: NDArray[np.float64] | None = None,
     seed: int = 0,
     advance: Callable[[int, int], object] = lambda done, total: None,
 ) -> Perceptron:
     """The perceptron of utterances `pooled` (utterances, width): the mean of several that were trained from different seeds.
 
     `groups` names the system or source of each utterance. Each class weighs half, and within it a group by the square root of
-    its size. `advance` is told of steps done and in all. Raises ConfigurationError where a class has fewer than two groups.
+    its size; `weights` are further factors (utterances,). `advance` is told of steps done and in all. Raises
+    ConfigurationError where a class has fewer than two groups.
     """
-    weights = _weights(bonafide, groups)
+    weights = _balanced(bonafide, groups) * (1.0 if weights is None else weights)
     mean, deviation = pooled.mean(axis=0), pooled.std(axis=0)
     # A channel that hardly varies between utterances still does with their length; unfloored it would decide.
     deviation = np.maximum(deviation, 0.05 * np.median(deviation)) + 1e-6
@@ -80,7 +82,7 @@ def fit_perceptron(
     return _side_by_side(members, torch.from_numpy(mean), torch.from_numpy(deviation))
 
 
-def _weights(bonafide: NDArray[np.bool_], groups: NDArray[np.str_]) -> NDArray[np.float64]:
+def _balanced(bonafide: NDArray[np.bool_], groups: NDArray[np.str_]) -> NDArray[np.float64]:
     """What each utterance weighs, 1 on average."""
     weights = np.empty(len(groups))
     for key in (True, False):

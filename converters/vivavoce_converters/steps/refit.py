@@ -23,7 +23,6 @@ from vivavoce_calibration.corpora import Trial
 
 from ..distillation.batches import Batches
 from ..distillation.recipe import Recipe, Stage
-from ..networks.perceptron import fit_perceptron
 from ..onnx_graph.graph import Graph, attribute, session
 from ..quantization.rewrites.float16_storage import halve
 from .engine_files import engine_file, loaded, self_test
@@ -57,8 +56,7 @@ def refit(
     graph = Graph(onnx.load_from_string(bundle.read(engine.file, engine.sha256)))
     inner, outer = (_layer(graph, name, bundle) for name in (INNER, OUTER))
     batches = Batches(trials, recipe)
-    pooled, numbers = _pooled(graph.model, inner.input[0], engine, batches, stage, advance)
-    fitted = fit_perceptron(pooled, *batches.classes(numbers), seed=recipe.seed)
+    fitted = batches.fitted(stage, _pooled(graph.model, inner.input[0], engine, batches, stage, advance))
     for node, layer in ((inner, fitted.inner), (outer, fitted.outer)):
         _set(graph, node, layer)
     model = graph.finish()
@@ -99,21 +97,20 @@ def _pooled(
     batches: Batches,
     stage: Stage,
     advance: Callable[[int, int], object],
-) -> tuple[NDArray[np.float64], list[int]]:
-    """What the perceptron reads of each copy, (copies, n), and the number of the trial that each copy is of."""
+) -> NDArray[np.float64]:
+    """What the perceptron reads of each copy, (copies, n)."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     probe.graph.output.append(helper.make_tensor_value_info(mean, onnx.TensorProto.FLOAT, None))
-    running, found, numbers = session(probe.SerializeToString(), threads=1), [], []
+    running, found = session(probe.SerializeToString(), threads=1), []
     total = stage.fit * len(batches.trials)
     context = engine.carry.context if engine.carry else 0
-    for samples, chosen in batches.copies(stage.fit, stage.telephoned):
+    for samples in batches.copies(stage.fit, stage.telephoned):
         for clip in samples.numpy():
             (means,) = running.run([mean], {engine.input: preceded(clip, len(clip) + context)[None]})
             found.append(means[0].astype(np.float64))
-        numbers += chosen
-        advance(len(numbers), total)
-    return np.array(found), numbers
+        advance(len(found), total)
+    return np.array(found)
 
 
 def _packed(

@@ -154,9 +154,8 @@ def test_a_back_end_of_the_recipe_learns_and_is_kept(
 
 def test_telephoned_copies_come_last(trials: list[Trial]) -> None:
     recipe = RECIPE.model_copy(update={"batch": 8})
-    direct, *_ = (rows for rows, _ in Batches(trials, recipe).copies(2))
-    (first, again), numbers = zip(*Batches(trials, recipe).copies(2, 1), strict=True)
-    assert numbers == (list(range(8)), list(range(8)))
+    direct, *_ = Batches(trials, recipe).copies(2)
+    first, again = Batches(trials, recipe).copies(2, 1)
     assert torch.equal(first, direct)
     noise = np.array([trial.key == "spoof" for trial in trials])
     power = torch.fft.rfft(torch.stack([first, again])[:, noise]).abs().square()

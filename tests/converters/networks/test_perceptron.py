@@ -63,6 +63,15 @@ def test_a_large_group_does_not_decide() -> None:
     assert places[0] > 0 > places[1]
 
 
+def test_what_weighs_little_hardly_counts() -> None:
+    pooled, bonafide, groups = utterances(0)
+    wrong, theirs = ~bonafide[::-1], groups[::-1]
+    weights = np.repeat([1.0, 1e-3], len(pooled))
+    given = np.tile(pooled, (2, 1)), np.append(bonafide, wrong), np.append(groups, [f"other {name}" for name in theirs])
+    told = scores(fit_perceptron(*given, weights=weights), pooled)
+    assert eer(told[bonafide], told[~bonafide]) < 0.05
+
+
 def test_the_frames_mean_decides() -> None:
     torch.manual_seed(0)
     network = Perceptron(PerceptronConfig(6, 4))
