@@ -52,7 +52,7 @@ model: $(DEV)/.done
 	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --weights-only --out $(MODEL)/rounded
 	$(DEV)/bin/vivavoce refit $(MODEL)/rounded --corpus $(CORPUS) --also $(READERS) --out $(MODEL)/refitted
 	$(DEV)/bin/vivavoce quantize $(MODEL)/refitted --target x86-vnni --calibration $(CORPUS) --budget $(BUDGET) --limits benchmarks/limits.toml --out $(MODEL)/int8
-	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --test eval --name vivavoce --monitor --bundle-name default --out $(MODEL)/calibrated
+	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --only seen=no --test dev --test eval --name vivavoce --monitor --bundle-name default --out $(MODEL)/calibrated
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/refitted $(CORPUS) --subset dev --name vivavoce --out $(MODEL)/reference
 	$(DEV)/bin/vivavoce compare $(MODEL)/calibrated $(MODEL)/reference $(CORPUS) --subset eval --name vivavoce --into $(MODEL)/bundle
 

@@ -344,7 +344,7 @@ def run_calibrate(bundle: Path, corpus: Path, out: Path, **options: object) -> M
 def test_calibrate_writes_a_new_bundle_with_thresholds_that_mean_rates(bundle: Path, tmp_path: Path) -> None:
     corpus = make_corpus(tmp_path / "corpus", bonafide=30, spoof=30, seconds=1.1)
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
-    manifest = run_calibrate(bundle, corpus, tmp_path / "new", name="loudness", test="eval")
+    manifest = run_calibrate(bundle, corpus, tmp_path / "new", name="loudness", test=["eval"])
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
     assert manifest.calibration
     assert (manifest.calibration.corpus, manifest.calibration.bonafide, manifest.calibration.spoof) == ("loudness dev", 30, 30)

@@ -142,7 +142,9 @@ def calibrate_command(
         str | None, typer.Option(help="The subset to fit on, never the one that is reported: dev, or all of two folders.")
     ] = None,
     only: Only = None,
-    test: Annotated[str | None, typer.Option(help="Another subset whose figures the manifest gets too.")] = None,
+    test: Annotated[
+        list[str] | None, typer.Option(help="Another subset whose figures the manifest gets too; may be given often.")
+    ] = None,
     name: Name = None,
     prior: Annotated[float, typer.Option(help="P(bona fide), for the fit and for probabilities.")] = 0.5,
     default: Annotated[str | None, typer.Option(help="The default operating point; the bundle's own, or else eer.")] = None,
@@ -173,24 +175,23 @@ def calibrate_command(
     opened = Bundle(bundle)
     fitted = read_corpus(corpus, layout=layout, subset=subset or "dev", or_all=subset is None, only=only or ())
     subset = subset or ("dev" if any(trial.subset for trial in fitted) else "all")
-    if test == subset:
-        raise ConfigurationError(f'The subset "{test}" is fitted on. Test on another one, or leave --test out.')
-    subset = ", ".join([subset, *(only or ())])
+    subset, tests = ", ".join([subset, *(only or ())]), test or []
+    if subset in tests:
+        raise ConfigurationError(f'The subset "{subset}" is fitted on. Test on another one, or leave --test out.')
     scorer = Scorer(bundle, precision, threads)
     folder = scores or out.with_name(f"{out.name}.scores")
-    chosen = {subset: fitted} | ({test: read_corpus(corpus, layout=layout, subset=test)} if test else {})
+    chosen = {subset: fitted} | {one: read_corpus(corpus, layout=layout, subset=one) for one in tests}
     found = {one: _scored(trials, scorer, folder / f"{one}.jsonl", jobs, ray) for one, trials in chosen.items()}
     subjects = {one: _subject(scorer, trials, corpus, name, one) for one, trials in chosen.items()}
     manifest = calibrated(
         opened.manifest, chosen[subset], found[subset], subjects[subset], prior=prior, default=default, draws=draws
     )
-    if test:
-        figures = figures_on(chosen[test], found[test], opened.manifest, manifest, subjects[test], draws=draws)
+    for one in tests:
+        figures = figures_on(chosen[one], found[one], opened.manifest, manifest, subjects[one], draws=draws)
         manifest = manifest.model_copy(update={"evaluations": (*manifest.evaluations, *figures)})
     if monitor:
-        manifest = _monitored(
-            opened, manifest, chosen[subset], chosen[test or subset], f"{subjects[subset].corpus} {test or subset}"
-        )
+        last = list(chosen)[-1]
+        manifest = _monitored(opened, manifest, chosen[subset], chosen[last], f"{subjects[subset].corpus} {last}")
     written = rewritten(opened, descended(manifest, opened, bundle_name or out.resolve().name, bundle_version), out)
     show(console(), *calibration_tables(written.manifest), grid({"written to": str(out), "scores in": str(folder)}))
     return GOOD
