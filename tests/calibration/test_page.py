@@ -382,7 +382,7 @@ def test_calibrate_refuses_before_it_scores(bundle: Path, corpus: Path, tmp_path
     with pytest.raises(ConfigurationError, match="exists"):
         run_calibrate(bundle, corpus, tmp_path / "there")
     with pytest.raises(ConfigurationError, match='"dev" is fitted on'):
-        run_calibrate(bundle, corpus, tmp_path / "new", test="dev")
+        run_calibrate(bundle, corpus, tmp_path / "new", test=["dev"])
     assert [path.name for path in tmp_path.iterdir()] == ["there"]
 
 
