@@ -1,4 +1,4 @@
-"""The wheel, as a user gets it: small, with its bundle, without the builders' libraries; and the quickstart, word for word."""
+"""What is published: the wheel as a user gets it, at the newest and the least versions of what it needs, and the quickstart."""
 
 from __future__ import annotations
 
@@ -7,27 +7,68 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = (ROOT / "docs" / "index.md").read_text("utf-8")
+DATA = {
+    *(f"{package}/py.typed" for package in ("vivavoce", "vivavoce_calibration", "vivavoce_converters")),
+    *("vivavoce/bench/gemm.onnx", "vivavoce/engines/pairs.onnx", "vivavoce/demo/CREDITS.md"),
+    *("vivavoce/demo/human_carlo_it.flac", "vivavoce/demo/synthetic_piper_en.flac"),
+    *(f"vivavoce/bundles/default/{path.name}" for path in (ROOT / "sdk" / "vivavoce" / "bundles" / "default").iterdir()),
+}
 BUILDERS = ("torch", "onnx", "transformers", "sklearn", "scipy", "matplotlib")
 
 
 @pytest.fixture(scope="module")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment that holds the wheel with the extra `app`."""
-    folder = tmp_path_factory.mktemp("wheel")
-    subprocess.run([sys.executable, "-m", "build", "--wheel", "--outdir", folder, ROOT], check=True, capture_output=True)
-    (wheel,) = folder.glob("*.whl")
-    assert wheel.stat().st_size < 12_000_000
-    venv.create(folder / "environment", with_pip=True)
-    found = folder / "environment" / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    subprocess.run([found, "-m", "pip", "install", "--quiet", f"{wheel}[app]"], check=True)
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the source distribution, and with the wheel that was built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    subprocess.run([sys.executable, "-m", "build", "--outdir", folder, ROOT], check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture(scope="module", params=["newest", "least"])
+def python(request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment that holds the wheel with the extra `app`, at the newest or the least versions."""
+    (wheel,) = built.glob("*.whl")
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=True)
+    found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    install = [found, "-m", "pip", "install", "--quiet"]
+    if request.param == "least":
+        pytest.importorskip("uv", reason="uv, which finds the least versions, is not installed")
+        install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", found, "--resolution", "lowest-direct"]
+    subprocess.run([*install, f"{wheel}[app]"], check=True)
     return found
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_modules_and_data_that_are_known(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    assert wheel.stat().st_size < 12_000_000
+    with zipfile.ZipFile(wheel) as file:
+        names = {name for name in file.namelist() if ".dist-info/" not in name}
+    assert {name.split("/")[0] for name in names} == {"vivavoce", "vivavoce_calibration", "vivavoce_converters"}
+    recipe = re.compile(r"vivavoce_converters/recipes/\w+\.toml")
+    assert {name for name in names if not name.endswith(".py") and not recipe.fullmatch(name)} == DATA
+    assert not [name for name in names if re.search(r"(^|/)(test_\w+|conftest)\.py$", name)]
+
+
+@pytest.mark.slow
+def test_the_source_distribution_holds_what_its_tests_read(built: Path) -> None:
+    (source,) = built.glob("*.tar.gz")
+    with tarfile.open(source) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if tracked.returncode:
+        pytest.skip("not a checkout")
+    assert {name for name in tracked.stdout.splitlines() if not name.startswith(".ci/")} <= names
 
 
 @pytest.mark.slow

@@ -172,6 +172,7 @@ def test_an_existing_directory_is_refused(checkpoint: Path) -> None:
         convert(checkpoint, checkpoint.parent)
 
 
+@pytest.mark.slow
 def test_weights_beside_the_model_are_checked_and_carried_along(
     checkpoint: Path, float_bundle: Bundle, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
