@@ -88,10 +88,3 @@ def test_the_quickstart_runs_word_for_word(python: Path, tmp_path: Path) -> None
         path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
         for block in re.findall(r"(?<!-->\n)^```sh\n(.*?)^```$", QUICKSTART, re.MULTILINE | re.DOTALL):
             subprocess.run(["bash", "-euc", block], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
-
-
-@pytest.mark.slow
-def test_help_fits_a_screen(python: Path) -> None:
-    done = subprocess.run([python, "-m", "vivavoce", "--help"], check=True, capture_output=True, text=True)
-    assert len(done.stdout.splitlines()) <= 30
-    assert "offline" in done.stdout
