@@ -78,7 +78,7 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
         corpora=["readers train"],
         advance=lambda done, total: told.append((done, total)),
     )
-    assert told[-1] == (36, 36)
+    assert told[-1] == (54, 54)
     detector = Detector(made.path, speech_gate=False)
     scores = np.array([detector.detect(trial.audio).score for trial in trials], np.float64)
     living = np.array([trial.key == "bonafide" for trial in trials])
@@ -89,7 +89,7 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
     assert made.manifest.model.provenance["refitted"] == {
         "recipe": "default",
         "clips": 18,
-        "copies": 2,
+        "copies": 3,
         "telephoned": 1,
     }
     with pytest.raises(ConfigurationError, match=r"made"):
