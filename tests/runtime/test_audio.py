@@ -185,7 +185,7 @@ def test_damage_within_a_file_is_an_error_of_ours_or_audio(tmp_path: Path) -> No
         (np.zeros((100, RATE), np.float32), RATE),
         (["a", "b"], RATE),
     ],
-    ids=repr,
+    ids=lambda source: type(source).__name__,
 )
 def test_everything_else_is_refused_with_a_sentence(source: Any) -> None:
     with pytest.raises(AudioError) as caught:
