@@ -22,7 +22,7 @@ PYTEST = $(DEV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 QUICK := tests/house/test_public.py tests/house/test_rooms.py tests/calibration tests/runtime --ignore tests/calibration/test_scoring.py \
 	$(addprefix --ignore tests/runtime/,bench commands engines test_real_device.py)
 
-.PHONY: run test quick nightly lint model model-large card figures schema docs clean
+.PHONY: run test quick nightly lint model model-large card figures schema docs release sbom licences clean
 
 run: $(RUN)/.done
 	$(RUN)/bin/vivavoce scan --exit-zero examples/audio
@@ -74,6 +74,20 @@ schema: $(DEV)/.done
 # The pages of docs/ as a site, in site/; a dead link is an error. The configuration is one that MkDocs reads too.
 docs: $(DEV)/.done
 	$(DEV)/bin/zensical build --strict
+
+# The distributions in dist/, checked as PyPI and their users see them.
+release: $(DEV)/.done
+	rm -rf dist
+	$(DEV)/bin/python -m build
+	$(DEV)/bin/uv tool run twine check --strict dist/*
+	$(DEV)/bin/uv tool run check-wheel-contents dist/*.whl
+
+# What an app takes in with the runtime: a bill of materials in CycloneDX's form, sbom.json, and the licences.
+sbom: $(DEV)/.done $(RUN)/.done
+	$(DEV)/bin/uv tool run --from cyclonedx-bom cyclonedx-py environment --output-file sbom.json $(RUN)/bin/python
+
+licences: $(DEV)/.done $(RUN)/.done
+	$(DEV)/bin/uv tool run pip-licenses --python $(RUN)/bin/python --order license
 
 $(RUN)/.done: pyproject.toml
 	$(PYTHON) -m venv $(RUN)
