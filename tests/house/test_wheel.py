@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -88,3 +89,16 @@ def test_the_quickstart_runs_word_for_word(python: Path, tmp_path: Path) -> None
         path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
         for block in re.findall(r"(?<!-->\n)^```sh\n(.*?)^```$", QUICKSTART, re.MULTILINE | re.DOTALL):
             subprocess.run(["bash", "-euc", block], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
+
+
+@pytest.mark.slow
+def test_a_frozen_command_gives_the_same_score(python: Path, tmp_path: Path) -> None:
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "pyinstaller"], check=True)
+    (tmp_path / "app.py").write_text("from vivavoce.cli import main\n\nmain()\n", "utf-8")
+    subprocess.run([python, "-m", "PyInstaller", "--noconfirm", "app.py"], cwd=tmp_path, check=True, capture_output=True)
+    scan = ["scan", "--json", "--exit-zero", ROOT / "examples" / "audio" / "human_june_fr.flac"]
+    frozen, plain = (
+        json.loads(subprocess.run([*start, *scan], cwd=tmp_path, check=True, capture_output=True).stdout)
+        for start in ([tmp_path / "dist" / "app" / "app"], [python, "-m", "vivavoce"])
+    )
+    assert frozen["score"] == plain["score"]
