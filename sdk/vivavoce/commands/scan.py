@@ -115,7 +115,7 @@ def search(paths: Iterable[str]) -> Found:
     Raises ConfigurationError for a path that is not there, and for a folder without any.
     """
     files = Found()
-    for path in dict.fromkeys(paths):
+    for path in paths:
         if path != STDIN and not Path(path).exists():
             raise ConfigurationError(f"{path} does not exist. Give recordings, folders of them, or - for standard input.")
         if path == STDIN or not Path(path).is_dir():
