@@ -23,7 +23,7 @@ def describe(event: Event) -> str | None:
     """One line for people; None for what is not news."""
     if event.kind == "verdict":
         return f"{event.verdict}, score {event.score:+.2f}" if event.changed else None
-    if event.kind == "finished" and event.result:
+    if event.kind == "finished" and event.result is not None:
         return f"over: {event.result.duration:.0f} s heard, {event.result.speech:.0f} s of speech, {event.result.verdict}"
     return f"{event.kind}, {event.lost:.1f} s lost" if event.lost else event.kind
 

@@ -349,7 +349,7 @@ def test_calibrate_writes_a_new_bundle_with_thresholds_that_mean_rates(bundle: P
     assert manifest.calibration
     assert (manifest.calibration.corpus, manifest.calibration.bonafide, manifest.calibration.spoof) == ("loudness dev", 30, 30)
     names = [point.name for point in manifest.operating_points]
-    assert names == ["eer", "fpr=10%", "fnr=10%"]
+    assert names == ["eer", "llr=0", "fpr=10%", "fnr=10%"]
     assert Counter((one.subset, one.bonafide, one.spoof) for one in manifest.evaluations) == {
         ("dev", 30, 30): 8,
         ("eval", 30, 30): 8,

@@ -43,7 +43,7 @@ def model(back_end: str = "perceptron") -> Countermeasure:
     states = CONFIG.layers + 1
     if back_end == "nes2net":
         head, merge = Nes2Net(Nes2NetConfig(width=CONFIG.width, nest=(2, 2))), MergeConfig("weighted-sum", states)
-        torch.nn.init.normal_(head.head.weight)
+        torch.nn.init.normal_(head.head.weight, std=5.0)
         return Countermeasure(front_end, head, Merge(merge)).eval()
     perceptron = Perceptron(PerceptronConfig(states * CONFIG.width, 8))
     torch.nn.init.normal_(perceptron.inner.weight, std=0.3)

@@ -16,6 +16,7 @@ COUNT = int(os.environ.get("VIVAVOCE_FUZZ", "300"))
 EACH = 500
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, COUNT, EACH))
 def test_damaged_recordings_are_refused_or_judged_alike_by_every_way_in(first: int) -> None:
     # A process of its own, which a hang or a crash of a decoder ends: the last number it names is the input that did it.
