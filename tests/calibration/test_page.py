@@ -357,7 +357,9 @@ def test_calibrate_writes_a_new_bundle_with_thresholds_that_mean_rates(bundle: P
     assert manifest.regression is None
     strict, lenient = (Detector(tmp_path / "new", operating_point=name).threshold for name in ("fpr=10%", "fnr=10%"))
     assert lenient < Detector(tmp_path / "new").threshold < strict
-    with pytest.raises(ConfigurationError, match=r'no operating point "fpr=0\.1%"\. Choose eer, llr=0, fpr=10%, fnr=10%, or a number'):
+    with pytest.raises(
+        ConfigurationError, match=r'no operating point "fpr=0\.1%"\. Choose eer, llr=0, fpr=10%, fnr=10%, or a number'
+    ):
         Detector(tmp_path / "new", operating_point="fpr=0.1%")
 
 
