@@ -17,7 +17,7 @@ from vivavoce_calibration.corpora import Trial
 
 from ..checkpoints.load import OWN_WINDOW
 from ..networks.perceptron import Perceptron, fit_perceptron
-from .augmentation import RATE, augment, telephone
+from .augmentation import RATE, augment, set_level, telephone
 from .recipe import Recipe, Stage
 
 __all__ = ["Batches", "windows"]
@@ -71,8 +71,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         clip, rng = self._clip(number), np.random.default_rng([self.recipe.seed, turn, 1])
         if again:
             clip = _part(clip, int(rng.integers(OWN_WINDOW * 5 // 8, OWN_WINDOW + 1)), rng)
-            gain = 10 ** (rng.uniform(-15, 10) / 20)
-            clip = clip * np.float32(min(gain, 0.98 / max(float(np.abs(clip).max()), 1e-4)))
+            clip = set_level(clip, rng)
         if telephoned:
             clip = telephone(clip, rng)
         return np.resize(clip[:OWN_WINDOW], OWN_WINDOW)
