@@ -41,6 +41,8 @@ ENOUGH = 15
 """Trials of a class from which its error rate is told."""
 TOO_OFTEN = {"source": 0.25, "system": 0.5}
 """The share of living voices rejected, and of spoofs accepted, beyond which a source or a system is named."""
+TOLD = tuple(f"accept fpr={rate}%, reject fnr={rate}%" for rate in (1, 5))
+"""The bands that the model card tells of."""
 SYSTEM_TYPES = {
     "codec_lm": "language models over codec tokens",
     "tts_concat": "text to speech, concatenative",
@@ -161,14 +163,14 @@ def summary(bundle: Bundle) -> str:
         lines(("", *header), rows),
     ]
     bands = [
-        (band.name, who, *map(told, shares.all()))
+        (band.name, who, *map(share, shares.all()))
         for band in symmetric(bundle)
         for who, shares in (("living", band.living), ("synthetic", band.synthetic))
-        if shares
+        if shares and band.name in TOLD
     ]
     if bands:
         blocks += [
-            f"What two thresholds do, measured on {measured}:",
+            f"What two thresholds do, measured on {measured}; `vivavoce info` tells of others:",
             lines(("band", "voices", "accepted", "undecided", "rejected"), bands),
         ]
     if manifest.monitoring:
@@ -183,8 +185,12 @@ def summary(bundle: Bundle) -> str:
 
 
 def watched(manifest: Manifest) -> Iterator[tuple[str, ...]]:
-    for row in manifest.monitoring:
-        false = row.false_alarms
+    """The settings of a monitor, without those that another beats in both."""
+    most = -1.0
+    for row in sorted(manifest.monitoring, key=lambda row: (row.false_alarms.value, -row.caught.value)):
+        if row.caught.value <= most:
+            continue
+        most, false = row.caught.value, row.false_alarms
         rate = f"{false.value:.1f} ({false.low:.1f} to {false.high:.1f}), {false.count} in {false.hours:.2f} h"
         windows = f"{row.alarm_after} windows, one every {row.hop:g} s"
         yield rate, windows, signed(row.threshold, 2), told(row.caught)

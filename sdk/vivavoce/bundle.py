@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import re
+from importlib.metadata import entry_points
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,7 +21,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, m
 from .errors import BundleError, ConfigurationError
 
 __all__ = [
+    "DEFAULT",
     "FORMAT",
+    "LARGE",
     "MANIFEST",
     "TARGETS",
     "AudioContract",
@@ -40,6 +44,7 @@ __all__ = [
     "SelfTest",
     "bundle_path",
     "default_bundle",
+    "installed_bundles",
     "open_bundle",
     "schema",
     "sha256",
@@ -50,8 +55,9 @@ MANIFEST = "manifest.json"
 TARGETS = ("any", "x86-vnni", "x86-avx2", "arm64", "tensorrt")
 """What an ONNX engine may be made for; a TensorRT engine is made for a GPU's compute capability, such as "sm8.7"."""
 GPU = r"^sm\d+\.\d+$"
-DEFAULT = "default"
-"""The embedded bundle's name."""
+DEFAULT, LARGE = "default", "large"
+"""The name of the embedded bundle, and that of the larger one, which is a package of its own."""
+GROUP = "vivavoce.bundles"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 # One path component: a bundle cannot point outside its own directory.
@@ -413,15 +419,31 @@ def default_bundle() -> Path:
 
 
 def bundle_path(bundle: str | os.PathLike[str] | None) -> Path:
-    """A bundle's directory: the embedded one's for None and for "default", unless there is a directory of that name here.
+    """A bundle's directory: `bundle` itself, or where the bundle of that name lies, unless there is such a directory here.
 
-    Raises ConfigurationError for what is no path.
+    "default", and None, name the embedded bundle; other names are those of bundles that are installed as packages of their own,
+    such as "large". Raises ConfigurationError for what is no path.
     """
     if not isinstance(bundle, str | os.PathLike | None):
         raise ConfigurationError(f"{type(bundle).__name__} is no bundle. Give a bundle's directory.")
-    if bundle is None or (os.fspath(bundle) == DEFAULT and not Path(DEFAULT).is_dir()):
-        return default_bundle()
-    return Path(bundle)
+    path = Path(DEFAULT if bundle is None else bundle)
+    if bundle is not None and path.is_dir():
+        return path
+    return default_bundle() if str(path) == DEFAULT else installed_bundles().get(str(path), path)
+
+
+def installed_bundles() -> dict[str, Path]:
+    """The directories of the bundles that packages of their own bring, by name: entry points of the group "vivavoce.bundles".
+
+    The packages are found, not imported: a bundle is data.
+    """
+    found = {}
+    for point in entry_points(group=GROUP):
+        package, *folders = point.value.split(".")
+        spec = find_spec(package)
+        for place in (spec.submodule_search_locations or ()) if spec else ():
+            found[point.name] = Path(place, *folders)
+    return found
 
 
 def open_bundle(bundle: str | os.PathLike[str] | None) -> Bundle:
@@ -437,7 +459,8 @@ def sha256(content: bytes) -> str:
 def _read_manifest(path: Path) -> tuple[Manifest, str]:
     """The manifest, and the sha256 of its file."""
     if not path.is_dir():
-        raise BundleError(f"{path} is not a directory. Give a bundle's directory: the one that holds {MANIFEST}.")
+        install = f' Or install "{LARGE}": pip install "vivavoce[{LARGE}]".' if str(path) == LARGE else ""
+        raise BundleError(f"{path} is not a directory. Give a bundle's directory: the one that holds {MANIFEST}.{install}")
     try:
         content = (path / MANIFEST).read_bytes()
         raw = json.loads(content.decode())

@@ -13,7 +13,7 @@ import pytest
 from bundles import GAIN, WINDOW, make_bundle, raw_score
 
 from vivavoce import BundleError, ConfigurationError, Detector
-from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, schema, sha256
+from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, bundle_path, schema, sha256
 from vivavoce.bundle_writing import UNCALIBRATED, uncalibrated
 
 Change = Callable[[dict[str, Any]], None]
@@ -195,3 +195,32 @@ def test_a_manifest_for_other_scores_keeps_nothing_that_was_measured(folder: Pat
     assert (bare.name, bare.calibration, bare.evaluations, bare.monitoring, bare.regression) == ("other", None, (), (), None)
     assert bare.default_point == UNCALIBRATED
     assert (bare.engines, bare.audio, bare.model) == (manifest.engines, manifest.audio, manifest.model)
+
+
+def test_a_bundle_of_a_package_is_found_by_its_name_and_the_package_not_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = make_bundle(tmp_path / "bundle").rename(tmp_path / "some_bundle")
+    (place / "__init__.py").write_text("raise RuntimeError('imported')")
+    information = tmp_path / "some_bundle-1.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: some-bundle\nVersion: 1\n")
+    (information / "entry_points.txt").write_text(
+        "[vivavoce.bundles]\nsome = some_bundle\ninner = some_bundle.inner\ngone = not_a_package\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    assert bundle_path("some") == place
+    assert bundle_path("inner") == place / "inner"
+    assert Detector("some").threshold == 0.0
+    with pytest.raises(BundleError, match="gone is not a directory"):
+        Detector("gone")
+    (tmp_path / "some").mkdir()
+    assert bundle_path("some") == Path("some")
+
+
+def test_the_larger_bundle_tells_how_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vivavoce.bundle.installed_bundles", dict)
+    with pytest.raises(BundleError, match=r'pip install "vivavoce\[large\]"'):
+        Detector("large")

@@ -78,7 +78,7 @@ def _front_end(shape: Shape, teacher: FrontEnd | None) -> AnyFrontEnd:
             f'A student of kind "{shape.kind}" takes layers of Whisper\'s encoder. Give one as the teacher.'
         )
     if isinstance(shape, TeacherShape):
-        return cast(WhisperFrontEnd, teacher).student(shape.layers, shape.conv_channels, shape.positions)
+        return cast(WhisperFrontEnd, teacher).student(shape.layers, shape.conv_channels, shape.positions, shape.loudest_bin)
     if isinstance(shape, StreamingShape):
         streaming = StreamingConfig(
             width=cast(WhisperFrontEnd, teacher).width,

@@ -46,13 +46,15 @@ class TeacherShape(_Strict):
     """The teacher's own stem and first layers, and a perceptron of all states' means or a back-end of the teacher's width.
 
     `conv_channels` are those of a waveform stem beside the teacher's, none by default. `positions` is how many frames of 20 ms
-    the student can take at most. `merge` is what other back-ends read: the last state, or the scaled sum of all.
+    the student can take at most. `loudest_bin`, a power of ten, brings every window to one level. `merge` is what other
+    back-ends read: the last state, or the scaled sum of all.
     """
 
     kind: Literal["teacher"]
     conv_channels: tuple[int, int, int, int, int, int, int] | None = None
     layers: int = Field(gt=0)
     positions: int = Field(default=300, gt=0)
+    loudest_bin: float | None = None
     merge: Literal["last", "scaled-sum"] = "scaled-sum"
     back_end: Literal["perceptron", "nes2net", "nes2net-x", "aasist"] = "nes2net-x"
     pooling: Literal["mean", "astp"] = "mean"

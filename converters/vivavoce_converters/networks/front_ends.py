@@ -181,15 +181,24 @@ class LogMel(nn.Module):
 
     The transforms of every fourth sample, from each of the first four on and up to an eighth of the sampling rate, make all
     bins: their sums with the powers of i (Cooley and Tukey 1965). That takes a quarter of the multiply-accumulates.
+
+    `loudest` puts the loudest bin of each window at that power of ten, so that the level of a recording tells nothing; Whisper,
+    None, leaves it where it is.
     """
 
     FFT, HOP, RADIX = 400, 160, 4
 
     def __init__(
-        self, mels: int = 80, *, ceiling: bool = True, floor: float = 1e-10, padding: tuple[int, int] = (200, 40)
+        self,
+        mels: int = 80,
+        *,
+        ceiling: bool = True,
+        floor: float = 1e-10,
+        padding: tuple[int, int] = (200, 40),
+        loudest: float | None = None,
     ) -> None:
         super().__init__()
-        self.ceiling, self.floor, self.padding = ceiling, floor, padding
+        self.ceiling, self.floor, self.padding, self.loudest = ceiling, floor, padding, loudest
         quarter = self.FFT // 4
         time, bins = np.arange(self.FFT), np.arange(quarter // 2 + 1)
         phase = 2 * np.pi * np.outer(bins, time) / self.FFT
@@ -224,7 +233,10 @@ class LogMel(nn.Module):
         log = F.conv1d(powers, self.filters).clamp(min=self.floor).log10()
         if self.ceiling:
             # Whisper's range: 80 dB below the loudest bin of the window.
-            log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
+            loudest = log.amax(dim=(1, 2), keepdim=True)
+            log = torch.maximum(log, loudest - 8.0)
+            if self.loudest is not None:
+                log = log + (self.loudest - loudest)
         return (log + 4.0) / 4.0
 
 
@@ -281,7 +293,8 @@ class WhisperFrontEnd(nn.Module):
     """The encoder of Whisper, on windows of any length up to 30 s: 50 frames a second, its first `layers` layers.
 
     Unlike Whisper itself it does not pad to 30 s: the positions are cut to the window. A configuration with `waveform_stem`,
-    seven widths, adds a stem on the waveform to that on the spectrogram, which hears neither phase nor fine structure.
+    seven widths, adds a stem on the waveform to that on the spectrogram, which hears neither phase nor fine structure; one with
+    `loudest_bin` brings every window to one level (`LogMel`).
     """
 
     def __init__(self, config: WhisperConfig, layers: int | None = None) -> None:
@@ -289,7 +302,7 @@ class WhisperFrontEnd(nn.Module):
         config._attn_implementation = "eager"
         config.encoder_layers = layers or config.encoder_layers
         self.encoder = WhisperEncoder(config)
-        self.mel = LogMel(config.num_mel_bins)
+        self.mel = LogMel(config.num_mel_bins, loudest=getattr(config, "loudest_bin", None))
         channels = getattr(config, "waveform_stem", None)
         self.waveform = WaveformStem(channels, config.d_model) if channels else None
         self.width: int = config.d_model
@@ -308,13 +321,17 @@ class WhisperFrontEnd(nn.Module):
         front_end.encoder.load_state_dict(kept, strict=True)
         return front_end
 
-    def student(self, layers: int, waveform_stem: Sequence[int] | None, positions: int) -> WhisperFrontEnd:
+    def student(
+        self, layers: int, waveform_stem: Sequence[int] | None, positions: int, loudest_bin: float | None = None
+    ) -> WhisperFrontEnd:
         """A new front-end with this one's spectrogram stem and first `layers` layers, for `positions` frames at most.
 
         `waveform_stem` are the widths of an untrained stem beside it, which adds nothing yet; None leaves it out. DistilHuBERT
-        too starts from its teacher's first layers.
+        too starts from its teacher's first layers. `loudest_bin` is that of `LogMel`.
         """
         config = copy.deepcopy(self.encoder.config)
+        if loudest_bin is not None:
+            config.loudest_bin = loudest_bin
         config.waveform_stem, config.max_source_positions = waveform_stem and list(waveform_stem), positions
         made = type(self)(config, layers)
         kept = {k: v for k, v in self.encoder.state_dict().items() if not _beyond(k, layers)}

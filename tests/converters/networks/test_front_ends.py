@@ -123,6 +123,14 @@ def test_log_mel_is_whispers(mels: int) -> None:
         np.testing.assert_allclose(found.numpy(), expected, atol=2e-4)
 
 
+def test_every_level_is_one_where_the_loudest_bin_is_given() -> None:
+    encoder = WhisperFrontEnd(WhisperConfig(**WHISPER, loudest_bin=1.2)).student(1, None, 100)
+    samples = noise(2, 16_000)
+    with torch.no_grad():
+        assert encoder.student(1, None, 50, 0.5).mel(samples).max() == pytest.approx((0.5 + 4) / 4)
+        torch.testing.assert_close(encoder(samples * torch.tensor([[1.0], [0.003]])), encoder(samples), atol=1e-4, rtol=1e-4)
+
+
 def test_whisper_states_are_those_of_transformers() -> None:
     torch.manual_seed(0)
     encoder = WhisperFrontEnd(WhisperConfig(**WHISPER))
