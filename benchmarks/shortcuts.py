@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import noisereduce
 import numpy as np
 import soxr
 from markers import rewrite
@@ -131,6 +132,11 @@ def band_limited(x: Samples, number: int) -> Sound:
     return limit_band(x, default_rng(number)), RATE
 
 
+def noise_suppressed(x: Samples, number: int) -> Sound:
+    """Through a spectral gate, as calls and recorders use against noise (Sainburg and Zorea, arXiv 2412.17851)."""
+    return noisereduce.reduce_noise(x, RATE).astype(np.float32), RATE
+
+
 def resampled(x: Samples, number: int, *, rate: int) -> Sound:
     return soxr.resample(x, RATE, rate), rate
 
@@ -158,6 +164,7 @@ CHANGES: dict[str, Callable[[Samples, int], Sound]] = {
     "stereo, both channels alike": partial(in_stereo, right=1.0),
     "stereo, one channel silent": partial(in_stereo, right=0.0),
     "random band limit": band_limited,
+    "noise suppressed": noise_suppressed,
     **BY_CODEC,
 }
 

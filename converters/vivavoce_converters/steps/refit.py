@@ -84,8 +84,10 @@ def _layer(graph: Graph, name: str, bundle: Bundle) -> onnx.NodeProto:
 
 
 def _set(graph: Graph, node: onnx.NodeProto, layer: nn.Linear) -> None:
-    """Gives a Gemm a layer's weights and biases. What it read may be stored in 16 bits, behind a Cast."""
+    """Gives a Gemm a layer's weights and biases. What it read may be stored in 16 bits, behind a Cast, which goes."""
     weight = layer.weight.detach().numpy()
+    if cast := graph.makers.get(node.input[1]):
+        graph.remove(cast)
     graph.replace_input(node, 1, graph.constant(f"{node.name}/fitted", weight if attribute(node, "transB", 0) else weight.T))
     graph.constant(node.input[2], layer.bias.detach().numpy())
 

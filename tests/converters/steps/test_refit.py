@@ -13,7 +13,8 @@ import torch
 from onnx import numpy_helper
 
 from vivavoce import Detector
-from vivavoce.bundle import Bundle
+from vivavoce.bundle import Bundle, sha256
+from vivavoce.bundle_writing import write_bundle
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
 from vivavoce_converters.distillation.recipe import Recipe, StreamingShape, load_recipe
@@ -22,6 +23,8 @@ from vivavoce_converters.networks.countermeasure import Countermeasure, save_cou
 from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
 from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
 from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
+from vivavoce_converters.quantization.rewrites import float16_storage
+from vivavoce_converters.quantization.rewrites.float16_storage import halve
 from vivavoce_converters.steps.convert import convert
 from vivavoce_converters.steps.refit import refit
 
@@ -94,6 +97,26 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
     }
     with pytest.raises(ConfigurationError, match=r"made"):
         refit(before, trials, tmp_path / "made", recipe())
+
+
+def stored_in_16_bits(before: Bundle, out: Path) -> Bundle:
+    (engine,), test = before.manifest.engines, before.manifest.self_test
+    model = onnx.load(before.path / engine.file)
+    halve(model)
+    content = model.SerializeToString()
+    engines = (engine.model_copy(update={"sha256": sha256(content)}),)
+    files = {engine.file: content, test.file: before.read(test.file, test.sha256)}
+    return write_bundle(out, before.manifest.model_copy(update={"engines": engines}), files)
+
+
+def test_a_perceptron_that_is_stored_in_16_bits_is_refitted_again_and_again(
+    trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(float16_storage, "LEAST", 2_000)
+    first = refit(stored_in_16_bits(bundle(tmp_path), tmp_path / "halved"), trials, tmp_path / "first", recipe())
+    second = refit(stored_in_16_bits(first, tmp_path / "halved again"), trials, tmp_path / "second", recipe())
+    scores = [[Detector(one.path).detect(trial.audio).score for trial in trials] for one in (first, second)]
+    np.testing.assert_allclose(*scores, atol=0.05)
 
 
 def test_what_cannot_be_refitted_is_refused(trials: list[Trial], tiny_bundle: Path, tmp_path: Path) -> None:
