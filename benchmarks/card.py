@@ -21,8 +21,8 @@ from markers import between, rewrite
 from monitoring import LONG, Heard, Monitored, alarmed, below, delay, false_alarms, hourly, monitor, percent, seconds, table
 
 from vivavoce.band import symmetric
-from vivavoce.bundle import MANIFEST, Bundle, Evaluation, Manifest, Rate, default_bundle, sha256
-from vivavoce.files import replacing
+from vivavoce.bundle import MANIFEST, Bundle, Evaluation, Manifest, Rate, default_bundle
+from vivavoce.files import replacing, sha256
 from vivavoce_calibration.breakdown import RANGES
 from vivavoce_calibration.commands.verbs import evaluate_command
 from vivavoce_calibration.corpora import Trial, read_corpus

@@ -12,8 +12,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from vivavoce.bundle import DEFAULT, LARGE, Bundle, default_bundle, sha256
+from vivavoce.bundle import DEFAULT, LARGE, Bundle, default_bundle
 from vivavoce.bundle_writing import write_bundle
+from vivavoce.files import sha256
 
 ROOT = Path(__file__).parent.parent
 PLACES = {

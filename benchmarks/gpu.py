@@ -22,10 +22,11 @@ import onnx
 from numpy.typing import NDArray
 
 from vivavoce.audio import load
-from vivavoce.bundle import Bundle, EngineFile, sha256
+from vivavoce.bundle import Bundle, EngineFile
 from vivavoce.engines.engine import Engine, OnnxEngine
 from vivavoce.engines.tensorrt import TensorRTEngine
 from vivavoce.errors import VivavoceError
+from vivavoce.files import sha256
 from vivavoce.machine import machine, versions
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.metrics import eer

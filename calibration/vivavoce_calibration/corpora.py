@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Literal
 
 from vivavoce.decoding.folders import AUDIO_SUFFIXES, find
-from vivavoce.errors import ConfigurationError
+from vivavoce.errors import ConfigurationError, few
 
 __all__ = ["LAYOUTS", "CorpusError", "Key", "Layout", "Trial", "label", "read_corpus", "without_ending"]
 
@@ -355,7 +355,7 @@ def _read_folders(layout: Layout, tree: _Tree) -> Iterator[Trial]:
     strange = [Path(name).relative_to(tree.root) for name in find(tree.root).passed_over]
     if others := [path.as_posix() for path in strange if _is_labelled(path)]:
         raise CorpusError(
-            f"{len(others)} files in {tree.root} are of no kind that is known: {_few(others)}. "
+            f"{len(others)} files in {tree.root} are of no kind that is known: {few(others)}. "
             f"Convert them, or keep them elsewhere."
         )
     for trial in layout.parse(path.as_posix() for path in paths if _is_labelled(path)):
@@ -498,7 +498,7 @@ def _require_both_classes(trials: list[Trial], where: str) -> None:
 
 def _require_unique(trials: list[Trial]) -> None:
     if twice := [name for name, lines in Counter(trial.id for trial in trials).items() if lines > 1]:
-        raise CorpusError(f"{len(twice)} ids are listed more than once: {_few(twice)}. Leave one line for each.")
+        raise CorpusError(f"{len(twice)} ids are listed more than once: {few(twice)}. Leave one line for each.")
 
 
 def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
@@ -511,7 +511,7 @@ def _locate(trials: list[Trial], tree: _Tree) -> list[Trial]:
     stems = [without_ending(trial.audio.name) for trial in trials]
     if missing := [stem for stem in stems if stem not in files]:
         raise CorpusError(
-            f"{len(missing)} of {len(trials)} ids have no audio under {tree.root}: {_few(missing)}. "
+            f"{len(missing)} of {len(trials)} ids have no audio under {tree.root}: {few(missing)}. "
             f"Add the files, each ending in one of {' '.join(sorted(AUDIO_SUFFIXES))}."
         )
     if twice := [stem for stem in stems if stem in twins]:
@@ -525,10 +525,6 @@ def _require_listed(located: list[Trial], listed: list[Trial], tree: _Tree) -> N
     stems = {without_ending(trial.audio.name) for trial in listed}
     if extra := [name for folder, name in tree.audio if folder in folders and without_ending(name) not in stems]:
         raise CorpusError(
-            f"{len(extra)} audio files beside the trials are in no list: {_few(extra)}. "
+            f"{len(extra)} audio files beside the trials are in no list: {few(extra)}. "
             "Complete the lists, or keep the files elsewhere."
         )
-
-
-def _few(names: list[str]) -> str:
-    return ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

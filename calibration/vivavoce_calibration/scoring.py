@@ -26,10 +26,10 @@ import numpy as np
 
 from vivavoce import AudioError, ConfigurationError, Detector, VivavoceError
 from vivavoce.audio import Source, load
-from vivavoce.bundle import MANIFEST, sha256
+from vivavoce.bundle import MANIFEST
 from vivavoce.engines.incremental import Continuation
 from vivavoce.errors import needs_extra
-from vivavoce.files import replacing
+from vivavoce.files import replacing, sha256
 from vivavoce.listening.verdict import Judge
 from vivavoce.machine import versions
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from vivavoce.bundle import sha256
+from vivavoce.files import sha256
 
 __all__ = ["Missing", "need", "need_module", "unpack"]
 

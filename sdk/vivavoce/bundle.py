@@ -6,7 +6,6 @@ in the manifest. Nothing in it is ever executed or unpickled.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from .errors import BundleError, ConfigurationError
+from .files import sha256
 
 __all__ = [
     "DEFAULT",
@@ -47,7 +47,6 @@ __all__ = [
     "installed_bundles",
     "open_bundle",
     "schema",
-    "sha256",
 ]
 
 FORMAT = "vivavoce-bundle/1"
@@ -449,11 +448,6 @@ def installed_bundles() -> dict[str, Path]:
 def open_bundle(bundle: str | os.PathLike[str] | None) -> Bundle:
     """The bundle in a directory, or the embedded one. Raises as `bundle_path` and `Bundle` do."""
     return Bundle(bundle_path(bundle))
-
-
-def sha256(content: bytes) -> str:
-    """The hexadecimal sha256 of `content`."""
-    return hashlib.sha256(content).hexdigest()
 
 
 def _read_manifest(path: Path) -> tuple[Manifest, str]:

@@ -14,14 +14,14 @@ from .band import Band, Choice, choose
 from .bundle import Bundle, open_bundle
 from .decoding.arrays import Channel, Source, check_channel, check_format
 from .engines.engine import Engine, open_engine
-from .errors import VivavoceError
+from .errors import ConfigurationError, VivavoceError, whole
 from .listening.batch import in_order
 from .listening.hysteresis import Watch
 from .listening.segments import Localiser
 from .listening.speech_gate import OpenGate, SpeechGate
 from .listening.verdict import Judge
 from .listening.windows import Follower
-from .policy import Policy, settle, whole
+from .policy import Policy, settle
 from .result import Event, Provenance, Result
 from .sources import AsyncChunkSource, AudioSource
 from .stream import Stream
@@ -205,8 +205,8 @@ class Detector:
 
         `channel` is what it follows of several: "mix", as `detect` does, or one by its number from 0. Thresholds apart, the
         policy decides about events only: `finish` gives what `detect` would, except that samples that are not finite, which
-        make a recording undecided, are silence to a stream. Raises ConfigurationError for a policy that the bundle's counts
-        cannot support.
+        make a recording undecided, are silence to a stream. Raises ConfigurationError for a rate, channels or a policy that
+        cannot be used.
         """
         policy = policy or Policy()
         return self._open(sample_rate, channels, self._policys_judge(policy), policy, channel)
@@ -272,7 +272,7 @@ class Detector:
         channel: Channel,
         localiser: Localiser | None = None,
     ) -> Stream:
-        rate = check_format("The stream", channels, sample_rate)
+        rate = check_format("The stream", channels, sample_rate, ConfigurationError)
         check_channel(channel, channels)
         alarms = settle(policy, self._bundle.manifest, judge.band) if policy else None
         followed = channels if channel == "mix" else 1
@@ -290,7 +290,7 @@ class Detector:
         """The judge by the thresholds of one call, or by the detector's where it names none."""
         named = (operating_point, accept, reject)
         band = self._band if all(one is None for one in named) else choose(self._bundle, *named)
-        manifest, engine = self._bundle.manifest, self._engine
+        manifest, engine = self._bundle.manifest, self.engine
         provenance = Provenance(
             bundle=manifest.name,
             version=manifest.version,

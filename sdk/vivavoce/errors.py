@@ -1,11 +1,25 @@
-"""The errors that vivavoce raises: each has one of the standard library's as its parent, so both `except` styles work."""
+"""The errors that vivavoce raises: each has one of the standard library's as its parent, so both `except` styles work.
+
+Below them are the checks of settings that many things share."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from numbers import Integral, Real
 
-__all__ = ["AudioError", "BundleError", "ConfigurationError", "DeviceError", "MissingExtra", "VivavoceError"]
+__all__ = [
+    "AudioError",
+    "BundleError",
+    "ConfigurationError",
+    "DeviceError",
+    "MissingExtra",
+    "VivavoceError",
+    "few",
+    "needs_extra",
+    "number",
+    "whole",
+]
 
 
 class VivavoceError(Exception):
@@ -44,3 +58,23 @@ def needs_extra(extra: str) -> Iterator[None]:
         yield
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "A module", extra) from error
+
+
+def whole(name: str, value: object, of: str, *, least: int = 1) -> int:
+    """A setting that is a whole number, `least` or more. Raises ConfigurationError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigurationError(f"{name}={value!r} is not a number of {of}. Give {least} or more.")
+    return int(value)
+
+
+def number(name: str, value: object) -> float:
+    """A setting that is a number. Raises ConfigurationError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ConfigurationError(f"{name}={value!r} is not a number. Give one.")
+    return float(value)
+
+
+def few(names: Iterable[object]) -> str:
+    """The first three of many names, for a message."""
+    found = [str(name) for name in names]
+    return ", ".join(found[:3]) + (", …" if len(found) > 3 else "")

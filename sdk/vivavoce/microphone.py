@@ -15,8 +15,8 @@ from typing import Any, Self
 import numpy as np
 
 from .audio import Resampler
-from .decoding.arrays import RATES, Samples
-from .errors import ConfigurationError, DeviceError, needs_extra
+from .decoding.arrays import RATES, Samples, as_rate, check_channels
+from .errors import ConfigurationError, DeviceError, needs_extra, number
 from .sources import Lost
 
 __all__ = ["Device", "Microphone", "devices"]
@@ -71,6 +71,7 @@ class Microphone:
     initializes PortAudio anew; without, DeviceError is raised. Rate and channels stay those of the beginning: a device that
     comes back with others is converted. One whose own rate is beyond 192 kHz is asked for a lower one.
 
+    Raises ConfigurationError for a setting that cannot be used.
     Opening it raises MissingExtra without sounddevice, DeviceError where there is no such device or it cannot be opened.
     """
 
@@ -83,8 +84,12 @@ class Microphone:
         buffer_seconds: float = 10.0,
         reconnect: bool = True,
     ) -> None:
-        if not buffer_seconds > 0:
+        if not number("buffer_seconds", buffer_seconds) > 0:
             raise ConfigurationError(f"buffer_seconds={buffer_seconds} holds no audio. Give more than 0.")
+        if sample_rate is not None:
+            sample_rate = as_rate("The microphone", sample_rate, ConfigurationError)
+        if channels is not None:
+            check_channels("The microphone", channels, ConfigurationError)
         self._device, self._wanted_rate, self._wanted_channels = device, sample_rate, channels
         self._buffer_seconds, self._reconnect = buffer_seconds, reconnect
         self._queue = _Queue()

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from numbers import Integral, Real
 
 from .band import Band, Choice
 from .bundle import Manifest, Monitoring
-from .errors import ConfigurationError
+from .errors import ConfigurationError, number, whole
 
-__all__ = ["Alarms", "Policy", "alarm_threshold", "settle", "whole"]
+__all__ = ["Alarms", "Policy", "alarm_threshold", "settle"]
 
 SHORTEST_HOP = 0.1
 
@@ -48,25 +47,13 @@ class Policy:
         for name in ("alarm_after", "clear_after"):
             if (windows := getattr(self, name)) is not None:
                 whole(name, windows, "windows")
-        if self.hop is not None and not SHORTEST_HOP <= _number("hop", self.hop) < math.inf:
+        if self.hop is not None and not SHORTEST_HOP <= number("hop", self.hop) < math.inf:
             raise ConfigurationError(f"hop={self.hop} is not possible. Give {SHORTEST_HOP} seconds or more.")
-        if not _number("forget_after", self.forget_after) > 0:
+        if not number("forget_after", self.forget_after) > 0:
             raise ConfigurationError(f"forget_after={self.forget_after} is not possible. Give more than 0 seconds.")
         limit = self.false_alarms_per_hour
-        if limit is not None and not _number("false_alarms_per_hour", limit) > 0:
+        if limit is not None and not number("false_alarms_per_hour", limit) > 0:
             raise ConfigurationError(f"false_alarms_per_hour={limit} cannot be promised. Give more than 0.")
-
-
-def whole(name: str, value: object, of: str) -> None:
-    """Raises ConfigurationError where a setting is not a whole number from 1 on."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise ConfigurationError(f"{name}={value!r} is not a number of {of}. Give 1 or more.")
-
-
-def _number(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise ConfigurationError(f"{name}={value!r} is not a number. Give one.")
-    return float(value)
 
 
 @dataclass(frozen=True, slots=True)

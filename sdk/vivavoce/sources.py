@@ -8,7 +8,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, It
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, BinaryIO, Literal, Protocol, Self
+from typing import Any, BinaryIO, Literal, Protocol, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from .audio import Audio, open_audio
 from .decoding.arrays import Source, check_format, companded, refuse_header
 from .decoding.containers import LONGEST_START, may_begin
 from .decoding.recording import waits
-from .errors import ConfigurationError
+from .errors import ConfigurationError, whole
 
 __all__ = ["AsyncChunkSource", "AudioSource", "ChunkSource", "FileSource", "Lost", "PcmSource"]
+
+Hole = Literal["gap", "overflow", "device-lost", "device-back"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +29,12 @@ class Lost:
     """A hole in a signal: `frames` samples of each channel that never arrived. `kind` is that of the event it becomes."""
 
     frames: int
-    kind: Literal["gap", "overflow", "device-lost", "device-back"] = "gap"
+    kind: Hole = "gap"
 
     def __post_init__(self) -> None:
-        if self.frames < 0:
-            raise ConfigurationError(f"A gap of {self.frames} frames is not possible. Give 0 or more.")
+        whole("frames", self.frames, "samples", least=0)
+        if self.kind not in get_args(Hole):
+            raise ConfigurationError(f"There is no hole of kind {self.kind!r}. Choose one of: {', '.join(get_args(Hole))}.")
 
 
 class AudioSource(Protocol):
@@ -73,7 +76,8 @@ class ChunkSource(_Closable):
 
     def __init__(self, chunks: Iterable[NDArray[Any] | Lost], sample_rate: int, channels: int = 1) -> None:
         super().__init__()
-        self.sample_rate, self.channels = check_format("The source", channels, sample_rate), channels
+        self.sample_rate = check_format("The source", channels, sample_rate, ConfigurationError)
+        self.channels = channels
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[NDArray[Any] | Lost]:
@@ -88,7 +92,8 @@ class AsyncChunkSource(_Closable):
 
     def __init__(self, chunks: AsyncIterable[NDArray[Any] | Lost], sample_rate: int, channels: int = 1) -> None:
         super().__init__()
-        self.sample_rate, self.channels = check_format("The source", channels, sample_rate), channels
+        self.sample_rate = check_format("The source", channels, sample_rate, ConfigurationError)
+        self.channels = channels
         self._chunks = chunks
 
     async def __aiter__(self) -> AsyncIterator[NDArray[Any] | Lost]:
@@ -186,7 +191,8 @@ class PcmSource(_Closable):
 
     def __init__(self, file: BinaryIO, sample_rate: int, channels: int = 1, *, dtype: Pcm = "int16") -> None:
         super().__init__()
-        self.sample_rate, self.channels = check_format("The source", channels, sample_rate), channels
+        self.sample_rate = check_format("The source", channels, sample_rate, ConfigurationError)
+        self.channels = channels
         if dtype not in PCM:
             raise ConfigurationError(f'There is no PCM format "{dtype}". Choose one of: {", ".join(PCM)}.')
         # read1 gives what a pipe holds; read would wait until READ bytes are there.

@@ -16,7 +16,8 @@ from loudness_corpus import make_corpus
 from onnx import numpy_helper
 
 from vivavoce import ConfigurationError
-from vivavoce.bundle import MANIFEST, Bundle, Calibration, Manifest, Regression, sha256
+from vivavoce.bundle import MANIFEST, Bundle, Calibration, Manifest, Regression
+from vivavoce.files import sha256
 from vivavoce_calibration.commands.verbs import compare_command
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.evaluation import timed

@@ -27,7 +27,8 @@ from speaking import RATE, speech
 
 from vivavoce import Detector, Result
 from vivavoce.band import choose
-from vivavoce.bundle import Bundle, default_bundle, sha256
+from vivavoce.bundle import Bundle, default_bundle
+from vivavoce.files import sha256
 from vivavoce.result import REMEDIES
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
-from vivavoce.bundle import sha256
+from vivavoce.files import sha256
 
 __all__ = ["GAIN", "OFFSET", "WINDOW", "make_bundle", "raw_score"]
 

@@ -10,7 +10,7 @@ import onnx
 from bundles import WINDOW, make_bundle
 from onnx import TensorProto, helper, numpy_helper
 
-from vivavoce.bundle import sha256
+from vivavoce.files import sha256
 
 __all__ = ["make_network", "with_int8"]
 

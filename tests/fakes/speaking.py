@@ -43,7 +43,8 @@ class FunctionEngine:
     """An engine whose score is a function of the window; it counts its windows."""
 
     provider = "function"
-    carry = None
+    incremental = None
+    skipped = ()
 
     def __init__(self, bundle: Bundle, function: Callable[[Samples], float]) -> None:
         self.file = bundle.manifest.engines[0]
@@ -55,9 +56,6 @@ class FunctionEngine:
         with self._lock:
             self.windows += len(windows)
         return np.array([self.function(window) for window in windows], np.float32)
-
-    def advance(self, samples: Samples, past: Any) -> tuple[float, Any]:
-        raise NotImplementedError
 
 
 def detector_with(bundle: Path, function: Callable[[Samples], float], **options: Any) -> tuple[Detector, FunctionEngine]:

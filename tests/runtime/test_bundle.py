@@ -13,8 +13,9 @@ import pytest
 from bundles import GAIN, WINDOW, make_bundle, raw_score
 
 from vivavoce import BundleError, ConfigurationError, Detector
-from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, bundle_path, schema, sha256
+from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, bundle_path, schema
 from vivavoce.bundle_writing import UNCALIBRATED, uncalibrated
+from vivavoce.files import sha256
 
 Change = Callable[[dict[str, Any]], None]
 

@@ -102,10 +102,17 @@ def test_missing_portaudio_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
             action()
 
 
-@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
-def test_queue_without_room_is_refused(seconds: float) -> None:
-    with pytest.raises(ConfigurationError, match="buffer_seconds"):
-        Microphone(buffer_seconds=seconds)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        *(({"buffer_seconds": seconds}, "buffer_seconds") for seconds in (0, -1, float("nan"), "10")),
+        *(({"sample_rate": rate}, "from 8000|Rates") for rate in (4000, "16000")),
+        *(({"channels": channels}, "1 to 64") for channels in (0, "2")),
+    ],
+)
+def test_settings_that_cannot_be_used_are_refused_at_once(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        Microphone(**settings)
 
 
 def test_blocks_of_odd_sizes_are_copied_and_joined(portaudio: FakeSoundDevice) -> None:

@@ -186,10 +186,14 @@ def test_file_that_is_no_recording_raises_when_listening_begins(detector: Detect
 @pytest.mark.parametrize(
     ("make", "error"),
     [
-        (lambda: ChunkSource([], 4000), AudioError),
-        (lambda: ChunkSource([], RATE, 0), AudioError),
-        (lambda: PcmSource(io.BytesIO(), RATE, 0), AudioError),
+        (lambda: ChunkSource([], 4000), ConfigurationError),
+        (lambda: ChunkSource([], "16000"), ConfigurationError),  # type: ignore[arg-type]
+        (lambda: ChunkSource([], RATE, 0), ConfigurationError),
+        (lambda: PcmSource(io.BytesIO(), RATE, "2"), ConfigurationError),
         (lambda: PcmSource(io.BytesIO(), RATE, dtype="int12"), ConfigurationError),
+        (lambda: Lost(1, "hole"), ConfigurationError),  # type: ignore[arg-type]
+        (lambda: Lost("1"), ConfigurationError),  # type: ignore[arg-type]
+        (lambda: Lost(-1), ConfigurationError),
     ],
 )
 def test_impossible_formats_are_refused_at_once(make: Any, error: type[Exception]) -> None:

@@ -255,9 +255,11 @@ def test_chunk_that_does_not_fit_is_refused_and_leaves_the_stream_as_it_was(
     assert stream.finish() == detector.detect((stereo, RATE))
 
 
-@pytest.mark.parametrize(("rate", "channels"), [(7999, 1), (192_001, 1), (RATE, 0), (RATE, 65), (16_000.5, 1)])
+@pytest.mark.parametrize(
+    ("rate", "channels"), [(7999, 1), (192_001, 1), (RATE, 0), (RATE, 65), (RATE, "2"), (16_000.5, 1), ("16000", 1)]
+)
 def test_stream_of_impossible_format_is_refused(detector: Detector, rate: Any, channels: int) -> None:
-    with pytest.raises(AudioError):
+    with pytest.raises(ConfigurationError, match=r"from 8000|1 to 64"):
         detector.stream(sample_rate=rate, channels=channels)
 
 

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from vivavoce.errors import few
 from vivavoce.files import replacing
 
 from ..corpora import LAYOUTS, CorpusError, Layout, Trial, label, without_ending
@@ -101,7 +102,7 @@ def read_matched(scores: Path, keys: Path, *, subset: str | None = None, complet
         ([name for name in scored if name not in listed], f"scores of {scores} have no trial in {keys}"),
     ):
         if missing:
-            raise CorpusError(f"{len(missing)} {what}: {_few(missing)}. Score exactly the trials of the keys.")
+            raise CorpusError(f"{len(missing)} {what}: {few(map(_spelled, missing))}. Score exactly the trials of the keys.")
     order = np.array([places[name] for name in names], dtype=np.intp)
     return Matched(
         genuine=wanted.genuine[chosen],
@@ -367,6 +368,5 @@ def _utterances(names: Iterable[str]) -> list[str]:
     return [without_ending(name) for name in names]
 
 
-def _few(names: Sequence[Name]) -> str:
-    shown = ", ".join(name if isinstance(name, str) else " ".join(name) for name in names[:3])
-    return shown + (", …" if len(names) > 3 else "")
+def _spelled(name: Name) -> str:
+    return name if isinstance(name, str) else " ".join(name)

@@ -7,7 +7,6 @@ Nothing in a file is executed: pickles are read by torch's restricted reader, wh
 
 from __future__ import annotations
 
-import hashlib
 import re
 import warnings
 import zipfile
@@ -20,7 +19,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vivavoce.errors import ConfigurationError
+from vivavoce.errors import ConfigurationError, few
+from vivavoce.files import sha256_of_file
 
 from ..networks.aasist import AasistConfig
 from ..networks.countermeasure import FORMAT, Countermeasure, load_countermeasure, load_strictly, parameters
@@ -127,7 +127,7 @@ def _describe(model: Countermeasure, path: Path, **known: Any) -> Description:
         layers=front_end.depth,
         normalization="layer" if normalize else "none",
         score=f"logits[:, {back_end.config.logits - 1}]",
-        sha256=_sha256(path),
+        sha256=sha256_of_file(path),
         parameters=parameters(model),
         back_end_parameters=parameters(back_end),
         **known,
@@ -203,7 +203,7 @@ def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
     while isinstance(content, Mapping) and (inner := next((content[name] for name in HOLDERS if _holds(content, name)), None)):
         content = inner
     if not isinstance(content, Mapping) or not content or not all(map(_is_named_tensor, content.items())):
-        found = f"the entries {_list(content)}" if isinstance(content, Mapping) and content else f"a {type(content).__name__}"
+        found = f"the entries {few(content)}" if isinstance(content, Mapping) and content else f"a {type(content).__name__}"
         raise CheckpointError(f"{path} holds {found} and no state dict. Save one: itself, or under {', '.join(HOLDERS)}.")
     return _bare(content)
 
@@ -233,22 +233,9 @@ def _is_named_tensor(item: tuple[Any, Any]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
 
 
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _list(names: Any, count: int = 4) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
-
-
 def _load_own(path: Path, given: Mapping[str, Any]) -> tuple[Countermeasure, dict[str, Any]]:
     if given:
-        raise CheckpointError(f"{path} says its own shape. Leave out {_list(given)}.")
+        raise CheckpointError(f"{path} says its own shape. Leave out {few(given)}.")
     model, provenance = load_countermeasure(path)
     described = {
         "family": "vivavoce",
@@ -264,7 +251,7 @@ def _load_official(path: Path, state: State, given: Mapping[str, Any]) -> tuple[
     family = recognise(state)
     facts = defaults(state, family)
     if unknown := sorted(given.keys() - facts.keys()):
-        raise CheckpointError(f"{path} holds a network without {_list(unknown)}. Its options: {_list(facts, 9)}.")
+        raise CheckpointError(f"{path} holds a network without {few(unknown)}. Its options: {', '.join(facts)}.")
     facts |= given
     model = build(state, family, facts)
     unused = leftovers(state, family)

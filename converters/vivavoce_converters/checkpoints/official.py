@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vivavoce.errors import ConfigurationError
+from vivavoce.errors import ConfigurationError, few
 
 from ..networks.aasist import Aasist, AasistConfig
 from ..networks.countermeasure import Countermeasure
@@ -56,10 +56,10 @@ def recognise(state: State) -> Family:
     encoder = _has(state, f"{family.prefix}post_extract_proj.", f"{family.prefix}encoder.")
     if encoder and (_is_aasist(state) or _has(state, NES2NET)):
         return family
-    found = ", ".join(list(state)[:3])
+    found = few(state)
     lacking = "a back-end that is known" if encoder else "an encoder that is known"
     raise ConfigurationError(
-        f"These tensors ({found}, …) lack {lacking}. Known are Nes2Net, Nes2Net-X and AASIST "
+        f"These tensors ({found}) lack {lacking}. Known are Nes2Net, Nes2Net-X and AASIST "
         f"on fairseq's XLS-R, and Nes2Net and Nes2Net-X on WavLM, in the official code's names."
     )
 

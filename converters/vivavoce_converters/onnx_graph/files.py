@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import onnx
 from onnx.external_data_helper import uses_external_data
+
+from vivavoce.files import placing_with
 
 __all__ = ["has_weights_beside", "save", "write"]
 
 
 def save(model: onnx.ModelProto, path: Path, *, beside: bool) -> None:
     """Checks a model and puts it in place, its weights in a file beside it where the caller says so."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        partial = Path(folder) / path.name
+    with placing_with(path) as partial:
         write(model, partial, beside=beside)
         onnx.checker.check_model(str(partial))
-        # The weights first: a model file never stands without the weights it names.
-        for file in sorted(Path(folder).iterdir(), key=lambda file: file == partial):
-            file.replace(path.parent / file.name)
 
 
 def write(model: onnx.ModelProto, path: Path, *, beside: bool) -> None:

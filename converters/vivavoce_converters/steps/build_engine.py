@@ -15,13 +15,14 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 
-from vivavoce.bundle import Bundle, EngineFile, sha256
+from vivavoce.bundle import Bundle, EngineFile
 from vivavoce.bundle_writing import require_new, write_bundle
 from vivavoce.engines.engine import load_engine
 from vivavoce.engines.providers import cache_folder
 from vivavoce.engines.self_test import self_test
 from vivavoce.engines.tensorrt import collecting_log, environment, started
 from vivavoce.errors import ConfigurationError, VivavoceError, needs_extra
+from vivavoce.files import placing, sha256
 
 from ..onnx_graph.float16 import mixed_precision
 from ..quantization.tensorrt_rules import require_rules
@@ -226,9 +227,8 @@ def _keep_timings(config: Any, path: Path | None) -> None:
     cache = config.get_timing_cache()
     if path is None or cache is None:
         return
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as partial:
-        partial.write(bytes(cache.serialize()))
-    Path(partial.name).replace(path)
+    with placing(path) as partial:
+        partial.write_bytes(bytes(cache.serialize()))
 
 
 def _first_error(parser: Any) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from vivavoce.bundle import AudioContract, Carry, EngineFile, SelfTest, sha256
+from vivavoce.bundle import AudioContract, Carry, EngineFile, SelfTest
 from vivavoce.engines.engine import Engine, OnnxEngine
+from vivavoce.files import sha256
 
 __all__ = ["deviation", "engine_file", "loaded", "reference_signal", "reference_windows", "self_test"]
 

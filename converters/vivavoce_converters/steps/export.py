@@ -10,7 +10,6 @@ from __future__ import annotations
 import ast
 import copy
 import logging
-import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from vivavoce.errors import VivavoceError
+from vivavoce.files import placing_with
 
 from ..networks.countermeasure import Countermeasure
 from ..networks.stateful import CarriedCountermeasure, carry
@@ -87,8 +87,7 @@ def export_onnx(
         lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
     batches = (1, 3) if dynamic else (1,)
     program = _trace(model, window, dynamic, opset)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=path.name + ".") as folder:
-        partial = Path(folder) / path.name
+    with placing_with(path) as partial:
         weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
         program.save(partial, external_data=weights > INLINE_BYTES)
         onnx.checker.check_model(str(partial), full_check=True)
@@ -98,11 +97,8 @@ def export_onnx(
                 f"The exported network differs from the original by {difference:.1e} of max(1, |score|), "
                 f"more than {TOLERANCE:.0e}; {path} was not written. Try another opset (18 to 21)."
             )
-        # The weights first: a model file never stands without the weights it names.
-        written = sorted(Path(folder).iterdir(), key=lambda file: file.name == path.name)
-        for file in written:
-            file.replace(path.parent / file.name)
-    files = tuple(path.parent / file.name for file in reversed(written))
+        written = sorted((file.name for file in partial.parent.iterdir()), key=lambda name: name != path.name)
+    files = tuple(path.parent / name for name in written)
     producer = f"{program.model.producer_name} {program.model.producer_version}"
     return ExportReport(difference, lengths, batches, opset, program.model.ir_version, producer, files)
 

@@ -15,12 +15,12 @@ from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
 from ..bundle import Bundle
-from ..engines.engine import OnnxEngine, load_engine
+from ..engines.engine import OnnxEngine, load_onnx
 from ..engines.self_test import self_test_audio
 from ..errors import ConfigurationError, needs_extra
 
@@ -48,7 +48,7 @@ def profile(bundle: Bundle, *, precision: str | None = None, threads: int = 1, r
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.enable_profiling, options.profile_file_prefix = True, str(Path(folder) / "profile")
-        engine = cast(OnnxEngine, load_engine(bundle, found[0], session_options=options))
+        engine = load_onnx(bundle, found[0], session_options=options)
         seconds = _interleaved(engine, window, threads, repeats)
         events = json.loads(engine.profile_file().read_text(encoding="utf-8"))
     nodes = _nodes(events, repeats)

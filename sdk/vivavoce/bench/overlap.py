@@ -58,7 +58,7 @@ def overlap(
         took["stream"].append(_streamed(detector, audio, hop))
     duration = len(audio) / contract.sample_rate
     report["bundle"] = described(detector.bundle)
-    report["engine"] = {"file": engine.file.file, "provider": engine.provider, "carries": engine.carry is not None}
+    report["engine"] = {"file": engine.file.file, "provider": engine.provider, "carries": engine.incremental is not None}
     report["audio"] = {"source": source, "seconds": duration}
     report["real_time_factor"] = {way: float(np.median(times)) / duration for way, times in took.items()}
     report["ratios"] = {

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..audio import Samples
 from ..bundle import Bundle, default_bundle
 from ..detector import Detector
-from ..engines.engine import Engine, Past
+from ..engines.engine import Engine, Incremental, Past
 from ..engines.self_test import clip
 from ..errors import ConfigurationError, VivavoceError
 from ..listening.speech_gate import SpeechGate
@@ -54,7 +54,7 @@ def benchmark(
         raise ConfigurationError(f"{repeats} repeats of {seconds} s measure nothing. Give 1 or more, and more than 0 s.")
     path = default_bundle() if bundle is None else Path(bundle)
     detectors = [
-        Detector(path, precision=name, threads=threads, speech_gate=False)
+        TimedDetector(path, precision=name, threads=threads)
         for name in ([precision] if against is None else [precision, against])
     ]
     # The machine is described first, so that its load average is not the benchmark's own.
@@ -96,32 +96,49 @@ class _Round:
         return sum(self.windows)
 
 
+class TimedEngine:
+    """An engine that notes the seconds of each of its calls."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.file, self.provider, self.skipped = engine.file, engine.provider, engine.skipped
+        self.seconds: list[float] = []
+        self.incremental = _TimedIncremental(engine.incremental, self.seconds) if engine.incremental else None
+
+    def score(self, windows: NDArray[np.float32]) -> Samples:
+        with _noting(self.seconds):
+            return self._engine.score(windows)
+
+
+class _TimedIncremental:
+    def __init__(self, engine: Incremental, seconds: list[float]) -> None:
+        self._engine, self._seconds, self.carry = engine, seconds, engine.carry
+
+    def advance(self, samples: Samples, past: Past | None) -> tuple[float, Past]:
+        with _noting(self._seconds):
+            return self._engine.advance(samples, past)
+
+
 @contextmanager
-def _timed(engine: Engine) -> Iterator[list[float]]:
-    """The seconds that each call of the engine takes within the block."""
-    seconds: list[float] = []
-    score, advance = engine.score, engine.advance
-
-    def timed(windows: NDArray[np.float32]) -> Samples:
-        start = perf_counter()
-        scores = score(windows)
-        seconds.append(perf_counter() - start)
-        return scores
-
-    def continued(samples: Samples, past: Past | None) -> tuple[float, Past]:
-        start = perf_counter()
-        found = advance(samples, past)
-        seconds.append(perf_counter() - start)
-        return found
-
-    engine.score, engine.advance = timed, continued  # type: ignore[method-assign]
-    try:
-        yield seconds
-    finally:
-        engine.score, engine.advance = score, advance  # type: ignore[method-assign]
+def _noting(seconds: list[float]) -> Iterator[None]:
+    start = perf_counter()
+    yield
+    seconds.append(perf_counter() - start)
 
 
-def _interleaved(detectors: list[Detector], recording: str, audio: Samples, repeats: int) -> list[list[_Round]]:
+class TimedDetector(Detector):
+    """A detector whose engine is timed; its arguments are those of `Detector`."""
+
+    def __init__(self, bundle: Path, *, precision: str | None, threads: int) -> None:
+        super().__init__(bundle, precision=precision, threads=threads, speech_gate=False)
+        self._timed = TimedEngine(super().engine)
+
+    @property
+    def engine(self) -> TimedEngine:
+        return self._timed
+
+
+def _interleaved(detectors: list[TimedDetector], recording: str, audio: Samples, repeats: int) -> list[list[_Round]]:
     """Each detector's rounds, taken in turns; a first call of each engine is not counted."""
     for detector in detectors:
         contract = detector.bundle.manifest.audio
@@ -133,11 +150,12 @@ def _interleaved(detectors: list[Detector], recording: str, audio: Samples, repe
     return rounds
 
 
-def _round(detector: Detector, recording: str, audio: Samples) -> _Round:
-    with _timed(detector.engine) as windows:
-        start = perf_counter()
-        detector.detect(recording)
-        pipeline = perf_counter() - start
+def _round(detector: TimedDetector, recording: str, audio: Samples) -> _Round:
+    detector.engine.seconds.clear()
+    start = perf_counter()
+    detector.detect(recording)
+    pipeline = perf_counter() - start
+    windows = list(detector.engine.seconds)
     if not windows:
         raise ConfigurationError(f"No window of {recording} can be scored. Give a longer recording that is not clipped.")
     start = perf_counter()

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import AudioError, ConfigurationError
+from ..errors import AudioError, ConfigurationError, VivavoceError
 from .containers import STARTS
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "as_rate",
     "as_samples",
     "check_channel",
+    "check_channels",
     "check_format",
     "companded",
     "refuse_header",
@@ -121,29 +122,34 @@ def as_float(array: NDArray[Any]) -> Samples:
     )
 
 
-def as_rate(name: str, rate: Any) -> int:
-    """A rate in hertz as an int, from a whole number of any type. Raises AudioError for what is none, or out of range."""
+def as_rate(name: str, rate: Any, error: type[VivavoceError] = AudioError) -> int:
+    """A rate in hertz as an int, from a whole number of any type. Raises AudioError, or another error, for what is none, or out
+    of range."""
     low, high = RATES
     whole = None
     if _is_number(rate) and not isinstance(rate, bool | np.bool_):
         value = float(rate)
         whole = int(value) if value.is_integer() else None
     if whole is None:
-        raise AudioError(f"{name} has a sample rate of {rate!r}. Give it in hertz, as a whole number from {low} to {high}.")
+        raise error(f"{name} has a sample rate of {rate!r}. Give it in hertz, as a whole number from {low} to {high}.")
     if not low <= whole <= high:
-        raise AudioError(f"{name} has a sample rate of {whole} Hz. Rates from {low} to {high} Hz are supported; resample it.")
+        raise error(f"{name} has a sample rate of {whole} Hz. Rates from {low} to {high} Hz are supported; resample it.")
     return whole
 
 
-def check_format(name: str, channels: int, rate: Any) -> int:
-    """The rate as an int. Raises AudioError where a rate or a number of channels is out of range."""
-    hertz = as_rate(name, rate)
-    if not 1 <= channels <= MAX_CHANNELS:
-        raise AudioError(
-            f"{name} has {channels} channels. Up to {MAX_CHANNELS} are supported; an array has the shape (samples, channels), "
-            f"or (channels, samples)."
-        )
+def check_format(name: str, channels: Any, rate: Any, error: type[VivavoceError] = AudioError) -> int:
+    """The rate as an int. Raises AudioError where a rate or a number of channels is out of range, or another error where they
+    are no recording's, but settings."""
+    hertz = as_rate(name, rate, error)
+    check_channels(name, channels, error)
     return hertz
+
+
+def check_channels(name: str, channels: Any, error: type[VivavoceError] = AudioError) -> None:
+    """Raises AudioError, or another error, where a number of channels is out of range."""
+    if isinstance(channels, bool) or not isinstance(channels, int | np.integer) or not 1 <= channels <= MAX_CHANNELS:
+        shape = "; an array has the shape (samples, channels), or (channels, samples)" if error is AudioError else ""
+        raise error(f"{name} has {channels!r} channels. 1 to {MAX_CHANNELS} are supported{shape}.")
 
 
 def check_channel(channel: Any, channels: int) -> None:

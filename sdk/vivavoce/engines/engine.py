@@ -20,7 +20,7 @@ from .saturation import require_exact
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["DEVICES", "Engine", "OnnxEngine", "Past", "load_engine", "open_engine"]
+__all__ = ["DEVICES", "Engine", "Incremental", "OnnxEngine", "Past", "load_engine", "load_onnx", "open_engine"]
 
 Past = dict[str, NDArray[np.float32]]
 """What an engine keeps of the samples that it has heard, by the names of its inputs."""
@@ -42,21 +42,37 @@ X86, ARM64 = ("x86_64", "amd64"), ("arm64", "aarch64")
 class Engine(Protocol):
     """Scores windows. An engine has no state between calls and may be called from several threads at once."""
 
-    file: EngineFile
-    provider: str
-    carry: Carry | None
-    """How it goes on from what it has computed; None where it scores whole windows only."""
-    skipped: tuple[str, ...]
-    """Why others were passed over that would have come first."""
+    @property
+    def file(self) -> EngineFile: ...
+    @property
+    def provider(self) -> str: ...
+    @property
+    def incremental(self) -> Incremental | None:
+        """What goes on from what it has computed; None where whole windows are scored only."""
+        ...
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """Why others were passed over that would have come first."""
+        ...
 
     def score(self, windows: NDArray[np.float32]) -> Samples:
         """Raw scores (batch,), higher = more bona fide, from samples (batch, window)."""
         ...
 
+
+class Incremental(Protocol):
+    """Scores windows by what is new in them, from what it kept of those before. It has no state between calls either."""
+
+    @property
+    def carry(self) -> Carry:
+        """How many samples a chunk has, and how many of context a window's score asks for."""
+        ...
+
     def advance(self, samples: Samples, past: Past | None) -> tuple[float, Past]:
         """The raw score of the window that ends with `samples`, (n,) of whole chunks, and the past of those that follow.
 
-        Without a past nothing was heard before, and the samples are one window at least. Only for an engine with a `carry`.
+        Without a past nothing was heard before, and the samples are one window at least.
         """
         ...
 
@@ -65,8 +81,9 @@ class OnnxEngine:
     """An ONNX file in ONNX Runtime. `data` holds the content of the further files that its weights are in, by name.
 
     On another device than the CPU the input's shape is fixed to `shape`, (batch, window), since GPUs compile for one shape; and
-    one inference is made at once, so that what does not work there is known when the engine is opened. Raises BundleError for
-    a file that ONNX Runtime cannot load, DeviceError for a device that it cannot use.
+    one inference is made at once, so that what does not work there is known when the engine is opened. `skipped` tells why
+    others were passed over. Raises BundleError for a file that ONNX Runtime cannot load, DeviceError for a device that it
+    cannot use.
     """
 
     def __init__(
@@ -79,15 +96,11 @@ class OnnxEngine:
         session_options: onnxruntime.SessionOptions | None = None,
         device: str = "cpu",
         shape: tuple[int, int] | None = None,
+        skipped: tuple[str, ...] = (),
     ) -> None:
         with needs_extra("cpu"):
             import onnxruntime
-        options = session_options or onnxruntime.SessionOptions()
-        if session_options is None:
-            options.intra_op_num_threads = threads
-            options.inter_op_num_threads = 1
-            # A guest must not burn the host's cores while it waits for the next window.
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options = session_options or _lean(threads)
         # A file that asks for weights gets what was checked, or nothing: no folder can lie beneath the null device.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         if device == "cpu" and file.weight_bits == 8:  # Those of 7 bits saturate nowhere.
@@ -111,11 +124,9 @@ class OnnxEngine:
             ) from error
         self.file = file
         self.provider: str = self._session.get_providers()[0]
-        self.carry = file.carry if shape is None else None
-        self.skipped: tuple[str, ...] = ()
+        self.incremental = _OnnxIncremental(self._session, file, file.carry) if file.carry and shape is None else None
+        self.skipped = skipped
         self._batch = shape[0] if shape else None
-        pasts = [value.name for value in self._session.get_overridable_initializers()] if self.carry else []
-        self._presents = {name.replace("past", "present", 1): name for name in pasts}
         if shape is not None:
             self._try(shape)
 
@@ -125,12 +136,6 @@ class OnnxEngine:
             return self._run(windows, len(windows))
         size = self._batch
         return np.concatenate([self._run(windows[start : start + size], size) for start in range(0, len(windows), size)])
-
-    def advance(self, samples: Samples, past: Past | None) -> tuple[float, Past]:
-        """As `Engine.advance`."""
-        outputs = [self.file.output, *self._presents]
-        score, *presents = self._session.run(outputs, {self.file.input: samples[None], **(past or {})})
-        return float(np.asarray(score).item()), dict(zip(self._presents.values(), presents, strict=True))
 
     def profile_file(self) -> Path:
         """Ends ONNX Runtime's profiling, where the session's options asked for it, and tells the file that it made."""
@@ -149,6 +154,31 @@ class OnnxEngine:
             self.score(np.zeros(shape, np.float32))
         except Exception as error:  # ONNX Runtime's own exceptions share no parent.
             raise DeviceError(f'{self.provider} cannot run {self.file.file}: {error}. Choose device="cpu".') from error
+
+
+class _OnnxIncremental:
+    """The inputs and outputs of an ONNX file for what it carries: "past..." is given what "present..." gave."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, file: EngineFile, carry: Carry) -> None:
+        self._session, self._file, self.carry = session, file, carry
+        self._pasts = [value.name for value in session.get_overridable_initializers()]
+        self._outputs = [file.output, *(name.replace("past", "present", 1) for name in self._pasts)]
+
+    def advance(self, samples: Samples, past: Past | None) -> tuple[float, Past]:
+        score, *presents = self._session.run(self._outputs, {self._file.input: samples[None], **(past or {})})
+        return float(np.asarray(score).item()), dict(zip(self._pasts, presents, strict=True))
+
+
+def _lean(threads: int) -> onnxruntime.SessionOptions:
+    """Options for a guest in another's process."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # A guest must not burn the host's cores while it waits for the next window.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def open_engine(
@@ -179,19 +209,17 @@ def open_engine(
             continue
         for file in files:
             try:
-                engine = load_engine(
+                return load_engine(
                     bundle,
                     file,
                     device=runtime,
                     threads=threads,
                     session_options=session_options,
                     host_code=device == "tensorrt",
+                    skipped=tuple(map(str, reasons)),
                 )
             except (DeviceError, MissingExtra) as error:
                 reasons.append(error)
-            else:
-                engine.skipped = tuple(map(str, reasons))
-                return engine
     raise reasons[0]
 
 
@@ -203,22 +231,46 @@ def load_engine(
     threads: int = 1,
     session_options: onnxruntime.SessionOptions | None = None,
     host_code: bool = False,
+    skipped: tuple[str, ...] = (),
 ) -> Engine:
     """The engine in one of the bundle's files, checked against the manifest. Raises as `open_engine`.
 
-    `device` is where an ONNX file runs; `host_code` is for TensorRT's, as `TensorRTEngine` has it.
+    `device` is where an ONNX file runs; `host_code` is for TensorRT's, as `TensorRTEngine` has it; `skipped` tells why others
+    were passed over.
     """
     if file.kind == "tensorrt":
         from .tensorrt import TensorRTEngine, require_environment
 
         require_environment(file)
-        return TensorRTEngine(bundle.read(file.file, file.sha256), file, host_code=host_code)
+        return TensorRTEngine(bundle.read(file.file, file.sha256), file, host_code=host_code, skipped=skipped)
+    return load_onnx(bundle, file, device=device, threads=threads, session_options=session_options, skipped=skipped)
+
+
+def load_onnx(
+    bundle: Bundle,
+    file: EngineFile,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    session_options: onnxruntime.SessionOptions | None = None,
+    skipped: tuple[str, ...] = (),
+) -> OnnxEngine:
+    """As `load_engine`, of an ONNX file."""
     if device != "cpu":
         require_provider(device)
     data = {name: bundle.read(name, digest) for name, digest in file.data.items()}
     content = bundle.read(file.file, file.sha256)
     shape = None if device == "cpu" else (1, bundle.manifest.audio.window)
-    return OnnxEngine(content, file, data=data, threads=threads, session_options=session_options, device=device, shape=shape)
+    return OnnxEngine(
+        content,
+        file,
+        data=data,
+        threads=threads,
+        session_options=session_options,
+        device=device,
+        shape=shape,
+        skipped=skipped,
+    )
 
 
 def _worth_trying(runtime: str, bundle: Bundle, session_options: onnxruntime.SessionOptions | None) -> bool:

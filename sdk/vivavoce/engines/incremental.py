@@ -1,9 +1,10 @@
 """Continuations: overlapping windows of one signal scored so that every chunk of it is computed once.
 
-An engine with a `carry` takes the next chunks together with what it kept of those before, and gives the score of the window
-that ends with them. A frame's features depend on a bounded past, so an engine that starts in the middle of a signal hears that
-much before the window first; what a window scores then does not depend on which windows were asked for. Before its beginning a
-signal is taken to have repeated its first window: windows with silence for a past would score differently from all others.
+An engine that is incremental takes the next chunks together with what it kept of those before, and gives the score of the
+window that ends with them. A frame's features depend on a bounded past, so an engine that starts in the middle of a signal
+hears that much before the window first; what a window scores then does not depend on which windows were asked for. Before its
+beginning a signal is taken to have repeated its first window: windows with silence for a past would score differently from all
+others.
 """
 
 from __future__ import annotations
@@ -34,20 +35,20 @@ class Continuation:
     @property
     def reach(self) -> int:
         """How many samples before its end a window's score may ask for."""
-        carry = self._engine.carry
-        return self._window + (carry.context if carry else 0)
+        found = self._engine.incremental
+        return self._window + (found.carry.context if found else 0)
 
     def score(self, start: int, end: int, cut: Cut) -> float:
         """The raw score of the window from `start` to `end`; `cut` gives the signal's samples between two positions.
 
         What is shorter than a window is tiled.
         """
-        carry, engine = self._engine.carry, self._engine
-        if carry is None:
-            return float(engine.score(np.resize(cut(start, end), self._window)[None])[0])
+        engine = self._engine.incremental
+        if engine is None:
+            return float(self._engine.score(np.resize(cut(start, end), self._window)[None])[0])
         if end - start < self._window:
             return engine.advance(preceded(np.resize(cut(start, end), self._window), self.reach), None)[0]
-        phase = end % carry.chunk
+        phase = end % engine.carry.chunk
         done, past = self._states.pop(phase, (0, None))
         if past is None or not end - self.reach <= done < end:
             done, past = end - self.reach, None

@@ -9,7 +9,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,6 @@ from numpy.typing import NDArray
 from ..audio import Samples
 from ..bundle import EngineFile
 from ..errors import BundleError, DeviceError, needs_extra
-
-if TYPE_CHECKING:
-    from ..bundle import Carry
 
 __all__ = ["REBUILD", "TensorRTEngine", "collecting_log", "environment", "require_environment", "started"]
 
@@ -32,18 +29,18 @@ class TensorRTEngine:
 
     Each call works on a lane of its own, so that threads infer side by side; lanes are kept for the calls to come. `host_code`
     lets TensorRT run the code for the processor that a version-compatible engine brings with it: only for bundles that are
-    trusted as programs are. Raises DeviceError where TensorRT cannot load the engine, BundleError where its tensors are not
-    those that the manifest names, MissingExtra without the bindings.
+    trusted as programs are. Its shapes are fixed, so it scores whole windows only. Raises DeviceError where TensorRT cannot
+    load the engine, BundleError where its tensors are not those that the manifest names, MissingExtra without the bindings.
     """
 
-    def __init__(self, content: bytes, file: EngineFile, *, host_code: bool = False) -> None:
+    def __init__(self, content: bytes, file: EngineFile, *, host_code: bool = False, skipped: tuple[str, ...] = ()) -> None:
         tensorrt, _ = _bindings()
         if file.requires.get("tensorrt", "").startswith(">=") and not host_code:
             raise DeviceError(f'{file.file} brings code for the processor, which only device="tensorrt" lets run. {REBUILD}.')
         self.file = file
         self.provider = f"TensorRT {tensorrt.__version__}"
-        self.carry: Carry | None = None
-        self.skipped: tuple[str, ...] = ()
+        self.incremental = None
+        self.skipped = skipped
         self._log, messages = collecting_log()
         self._runtime = started(tensorrt.Runtime, self._log)
         self._runtime.engine_host_code_allowed = host_code
@@ -60,12 +57,6 @@ class TensorRTEngine:
         """Raw scores (batch,) from samples (batch, window), in pieces where the batch is larger than the engine's profile."""
         pieces = [windows[start : start + self._largest] for start in range(0, len(windows), self._largest)]
         return np.concatenate([self._run(piece) for piece in pieces])
-
-    def advance(
-        self, samples: Samples, past: dict[str, NDArray[np.float32]] | None
-    ) -> tuple[float, dict[str, NDArray[np.float32]]]:
-        """Not here: its shapes are fixed, so it has no `carry`."""
-        raise NotImplementedError("a TensorRT engine scores whole windows only")
 
     def _run(self, windows: NDArray[np.float32]) -> Samples:
         with self._lane(windows.shape) as lane:

@@ -9,10 +9,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from vivavoce.bundle import AudioContract, Bundle, EngineFile, Manifest, Model, OperatingPoint, sha256
+from vivavoce.bundle import AudioContract, Bundle, EngineFile, Manifest, Model, OperatingPoint
 from vivavoce.bundle_writing import write_bundle
 from vivavoce.engines.engine import OnnxEngine
 from vivavoce.errors import BundleError, ConfigurationError
+from vivavoce.files import sha256
 from vivavoce_converters.steps.engine_files import reference_signal, self_test
 
 AUDIO = AudioContract(window=16_000, hop=8_000)

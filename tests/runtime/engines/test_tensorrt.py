@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 from nvidia import API, CUDA_API, VERSIONS, Gpu, cuda_runtime, install, tensorrt_module
 
 from vivavoce import BundleError, ConfigurationError, Detector, DeviceError, MissingExtra
-from vivavoce.bundle import Bundle, sha256
+from vivavoce.bundle import Bundle
 from vivavoce.commands.info import info
 from vivavoce.engines.engine import DEVICES, load_engine, open_engine
 from vivavoce.engines.providers import PROVIDERS, cache_folder, has_driver
 from vivavoce.engines.tensorrt import TensorRTEngine, environment
+from vivavoce.files import sha256
 
 RATE = 16_000
 
