@@ -33,9 +33,9 @@ COSTS = ADCF_PAPER.weights()  # prior times cost of a miss, of another accepted,
 def attempts(corpus: Path, subset: str, bundle: Path) -> dict[str, tuple[FloatArray, FloatArray]]:
     """For the attempts of each kind the verifier's scores and the countermeasure's."""
     trials = read_corpus(corpus, subset=subset)
-    living = {one.id: one.score for one in score_corpus(trials, Scorer(bundle), advance=tell(f"{subset}, scores", len(trials)))}
-    heard = tell(f"{subset}, voices", len(trials))
-    voices = np.array([embed(trial.audio) for number, trial in enumerate(trials) if heard(number + 1) is None])
+    living = {one.id: one.score for one in score_corpus(trials, Scorer(bundle), advance=tell(f"{subset}, scores"))}
+    heard = tell(f"{subset}, voices")
+    voices = np.array([embed(trial.audio) for number, trial in enumerate(trials) if heard(number + 1, len(trials)) is None])
     voices = (voices - voices.mean(axis=0)) / voices.std(axis=0)
     voices /= np.linalg.norm(voices, axis=1, keepdims=True)
     speakers = sorted({trial.speaker or "" for trial in trials if trial.key == "bonafide"})
@@ -54,10 +54,10 @@ def attempts(corpus: Path, subset: str, bundle: Path) -> dict[str, tuple[FloatAr
     return {kind: (np.array(both)[:, 0], np.array(both)[:, 1]) for kind, both in pairs.items()}
 
 
-def tell(what: str, total: int) -> Callable[[int], None]:
+def tell(what: str) -> Callable[[int, int], None]:
     """Says on stderr how far the work is, ten times in all."""
 
-    def advance(done: int) -> None:
+    def advance(done: int, total: int) -> None:
         if done % max(1, total // 10) == 0:
             print(f"{what}: {done} of {total}", file=sys.stderr)
 

@@ -68,6 +68,11 @@ class Trial:
     licence_class: str | None = None
     """What the source's licence allows, such as "open" or "research"."""
 
+    @property
+    def group(self) -> str:
+        """What balances a class: the system of a spoof, the source of bona fide speech; empty where neither is told."""
+        return self.system or self.source or ""
+
 
 FIELDS = ("codec", "family", "language", "licence_class", "seen", "source", "speaker", "system", "system_type", "transmission")
 """What trials may be chosen by."""

@@ -8,8 +8,9 @@ left out. All pass through `Detector.stream`, and an alarm is what `vivavoce lis
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from scipy.stats import chi2
 from vivavoce import Detector
 from vivavoce.audio import load
 from vivavoce.bundle import Monitoring, PerHour
+from vivavoce.progress import Advance, quiet
 from vivavoce.rates import clopper_pearson
 
 from .corpora import Key, Trial
@@ -89,18 +91,19 @@ def monitored(
     measured_on: Sequence[Trial],
     *,
     corpus: str,
-    advance: Callable[[int], object] = lambda done: None,
+    advance: Advance = quiet,
 ) -> tuple[Monitoring, ...]:
     """The settings of a monitor that are worth choosing from, the fewest false alarms first, as `measured_on` has them.
 
-    They are chosen on `chosen_on`, as those of which none other catches more spoofs with as few false alarms. `advance` is
-    called with 1 for each stream that was heard. Empty where the trials make no streams of living speech, or no minute of
+    They are chosen on `chosen_on`, as those of which none other catches more spoofs with as few false alarms. `advance` is told
+    of the streams that were heard. Empty where the trials make no streams of living speech, or no minute of
     spoofed speech.
     """
     detector = Detector(bundle)
     accept, hop = detector.threshold, detector.bundle.manifest.audio.hop / detector.bundle.manifest.audio.sample_rate
-    first = _streams(bundle, chosen_on, advance)
-    second = first if measured_on is chosen_on else _streams(bundle, measured_on, advance)
+    plans = [_planned(detector, trials) for trials in ([chosen_on] if measured_on is chosen_on else [chosen_on, measured_on])]
+    first, *others = _heard(bundle, plans, advance)
+    second = others[0] if others else first
     if not all(streams for pair in (first, second) for streams in pair):
         return ()
     rows = [_row(*second, after, below, accept, hop, corpus) for after, below in _settings(*first, accept)]
@@ -147,19 +150,29 @@ def _name(trial: Trial) -> str:
     return (trial.source or trial.speaker if trial.key == "bonafide" else trial.system) or "unknown"
 
 
-def _streams(bundle: Path, trials: Sequence[Trial], advance: Callable[[int], object]) -> tuple[list[Heard], list[Heard]]:
-    """Streams of living voices, and a minute each of spoofed ones."""
-    detector = Detector(bundle, operating_point=ALL_PASS)
+Groups = tuple[list[list[Trial]], list[list[Trial]]]
+
+
+def _planned(detector: Detector, trials: Sequence[Trial]) -> Groups:
+    """What each stream is to hear: living voices, and a minute each of spoofed ones."""
     rate = detector.bundle.manifest.audio.sample_rate
     timed = [replace(trial, duration=trial.duration or len(load(trial.audio, rate)) / rate) for trial in trials]
     living = grouped(trial for trial in timed if trial.key == "bonafide")
-    spoofed = joined((trial for trial in timed if trial.key == "spoof"), MINUTE)
-    heard: tuple[list[Heard], list[Heard]] = ([], [])
-    for streams, groups in zip(heard, (living, spoofed), strict=True):
-        for group in groups:
-            streams.append(listen(detector, group))
-            advance(1)
-    return heard
+    return living, list(joined((trial for trial in timed if trial.key == "spoof"), MINUTE))
+
+
+def _heard(bundle: Path, plans: Sequence[Groups], advance: Advance) -> list[tuple[list[Heard], list[Heard]]]:
+    """What the streams of each plan heard."""
+    detector = Detector(bundle, operating_point=ALL_PASS)
+    total = sum(len(groups) for plan in plans for groups in plan)
+    counter = count(1)
+
+    def heard(group: list[Trial]) -> Heard:
+        found = listen(detector, group)
+        advance(next(counter), total)
+        return found
+
+    return [([heard(group) for group in living], [heard(group) for group in spoofed]) for living, spoofed in plans]
 
 
 def _settings(living: Sequence[Heard], spoofed: Sequence[Heard], accept: float) -> list[tuple[int, float]]:

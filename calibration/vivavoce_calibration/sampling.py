@@ -20,7 +20,7 @@ def representative(trials: Sequence[Trial], count: int, *, seed: int = 0) -> lis
     rng = random.Random(seed)
     groups: defaultdict[tuple[str, str, str], list[Trial]] = defaultdict(list)
     for trial in rng.sample(list(trials), len(trials)):
-        groups[trial.key, trial.system or trial.source or "", trial.codec or ""].append(trial)
+        groups[trial.key, trial.group, trial.codec or ""].append(trial)
     queues = [_speakers_in_turn(group) for group in groups.values()]
     rounds = (queue[turn] for turn in range(max(map(len, queues), default=0)) for queue in queues if turn < len(queue))
     return [trial for trial, _ in zip(rounds, range(count), strict=False)]

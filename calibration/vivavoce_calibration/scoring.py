@@ -31,7 +31,9 @@ from vivavoce.engines.incremental import Continuation
 from vivavoce.errors import needs_extra
 from vivavoce.files import replacing, sha256
 from vivavoce.listening.verdict import Judge
+from vivavoce.listening.windows import grid
 from vivavoce.machine import versions
+from vivavoce.progress import Advance, quiet
 
 from .corpora import CorpusError, Trial
 from .snr import estimated_snr
@@ -105,14 +107,14 @@ def score_corpus(
     journal: Path | None = None,
     jobs: int = 1,
     pool: Pool = "processes",
-    advance: Callable[[int], object] = lambda count: None,
+    advance: Advance = quiet,
 ) -> list[Scored]:
     """The scores of the trials, in their order.
 
     `journal` is a file that takes each score as it comes; where it has some already, only the rest is scored. `jobs` is how
     many workers score at the same time, each with an engine of its own: this process for 1, others beside it for more, or
-    actors of Ray, on the cluster that RAY_ADDRESS names or else on this machine. `advance` is called with the number of scores
-    that are there so far, and again for each one more.
+    actors of Ray, on the cluster that RAY_ADDRESS names or else on this machine. `advance` is told of the scores that are
+    there, at first of those in the journal.
 
     Raises ConfigurationError where the journal holds scores of other trials, of another bundle or engine, or by other versions,
     CorpusError where trials cannot be decoded or hold nothing to score, once all others are scored; and as Detector does.
@@ -120,7 +122,7 @@ def score_corpus(
     opened = _Journal.open(journal, scorer.identity(), trials) if journal else contextlib.nullcontext(_Journal({}, None))
     failures: list[_Failure] = []
     with opened as book:
-        advance(len(book.scores))
+        advance(len(book.scores), len(trials))
         left = [trial for trial in trials if trial.id not in book.scores]
         with contextlib.closing(_outcomes(left, scorer, jobs, pool)) as outcomes:
             for outcome in outcomes:
@@ -128,7 +130,7 @@ def score_corpus(
                     failures.append(outcome)
                 else:
                     book.add(outcome)
-                    advance(1)
+                    advance(len(book.scores), len(trials))
     if failures:
         raise CorpusError(
             f"{len(failures)} of {len(trials)} trials cannot be scored, such as {failures[0].id}: {failures[0].message} "
@@ -167,11 +169,9 @@ def _forced(detector: Detector, audio: Source) -> float:
     if not (len(samples) and np.isfinite(samples).all()):
         raise AudioError(f"It holds {'samples that are not finite' if len(samples) else 'no samples'}.")
     judge = Judge(detector.engine, detector.bundle.manifest, detector.band)
-    last = max(0, len(samples) - contract.window)
-    starts = sorted({*range(0, last, contract.hop), last})
     continuation = Continuation(detector.engine, contract.window)
-    ends = [min(start + contract.window, len(samples)) for start in starts]
-    raw = [continuation.score(start, end, lambda a, b: samples[a:b]) for start, end in zip(starts, ends, strict=True)]
+    windows = grid(len(samples), contract.window, contract.hop)
+    raw = [continuation.score(start, end, lambda a, b: samples[a:b]) for start, end in windows]
     return float(np.mean([judge.calibrated(score) for score in raw]))
 
 

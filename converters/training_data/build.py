@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from vivavoce.terminal.progress_bars import bars
 
 from .corpus import Corpus, Row, seeded
 from .human import HUMAN, take
@@ -37,13 +38,12 @@ def build(
     jobs = _jobs(corpus, cache, limit, _part(part))
     if unknown := set(only or ()) - set(jobs):
         raise typer.BadParameter(f"There is no source {', '.join(sorted(unknown))}. Choose of: {', '.join(jobs)}.")
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), TextColumn("{task.completed} pieces"), TimeElapsedColumn())
-    with Progress(*columns) as progress:
+    with bars() as stages:
         for name in only or jobs:
-            task = progress.add_task(name, total=None)
+            advance = stages(name)
             try:
                 for count, _ in enumerate(jobs[name], start=1):
-                    progress.advance(task)
+                    advance(count, 0)
                     if count % SAVED_EVERY == 0:
                         corpus.save()
             except Missing as reason:

@@ -72,11 +72,11 @@ def test_ray_gives_the_same_scores_in_the_same_order(bundle: Path, trials: list[
 
 
 def test_what_is_in_the_journal_is_not_scored_again(bundle: Path, trials: list[Trial], tmp_path: Path) -> None:
-    journal, counts = tmp_path / "new" / "journal.jsonl", list[int]()
+    journal, counts = tmp_path / "new" / "journal.jsonl", list[tuple[int, int]]()
     first = score_corpus(trials[:4], Scorer(bundle), journal=journal)
     kept = journal.read_bytes()
-    assert score_corpus(trials, Scorer(bundle), journal=journal, advance=counts.append)[:4] == first
-    assert counts == [4, 1, 1, 1, 1, 1, 1]
+    assert score_corpus(trials, Scorer(bundle), journal=journal, advance=lambda *told: counts.append(told))[:4] == first
+    assert counts == [(done, 10) for done in range(4, 11)]
     assert journal.read_bytes().startswith(kept)
     assert score_corpus(trials, Scorer(bundle), journal=journal) == score_corpus(trials, Scorer(bundle))
 

@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vivavoce.bundle import Bundle, bundle_path
 from vivavoce.bundle_writing import descended, require_new
@@ -16,6 +15,7 @@ from vivavoce.errors import ConfigurationError, needs_extra
 from vivavoce.files import replacing
 from vivavoce.machine import machine
 from vivavoce.terminal.console import BAD, GOOD, console, grid, show
+from vivavoce.terminal.progress_bars import bars
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -262,12 +262,9 @@ def _monitored(opened: Bundle, manifest: Manifest, first: Sequence[Trial], secon
     from ..calibrate import rewritten
     from ..monitoring import monitored
 
-    shown = console(stderr=True)
-    columns = (TextColumn("streams"), BarColumn(pulse_style="cyan"), MofNCompleteColumn())
-    with TemporaryDirectory() as folder, Progress(*columns, console=shown, transient=True) as progress:
+    with TemporaryDirectory() as folder, bars() as stage:
         made = rewritten(opened, manifest, Path(folder) / "calibrated")
-        task = progress.add_task("", total=None)
-        rows = monitored(made.path, first, second, corpus=corpus, advance=lambda count: progress.advance(task, count))
+        rows = monitored(made.path, first, second, corpus=corpus, advance=stage("streams"))
     return manifest.model_copy(update={"monitoring": rows})
 
 
@@ -301,15 +298,12 @@ def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | 
     """The scores, with a bar on stderr where that is a terminal."""
     from ..scoring import score_corpus
 
-    shown = console(stderr=True)
-    columns = (TextColumn(journal.stem), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
-        task = progress.add_task("", total=len(trials))
+    with bars() as stage:
         return score_corpus(
             trials,
             scorer,
             journal=journal,
             jobs=jobs or machine()["cores"],
             pool="ray" if ray else "processes",
-            advance=lambda count: progress.advance(task, count),
+            advance=stage(journal.stem),
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -12,6 +10,7 @@ import typer
 from vivavoce.bundle import TARGETS
 from vivavoce.errors import needs_extra
 from vivavoce.terminal.console import BAD, GOOD, console, show, tell_error
+from vivavoce.terminal.progress_bars import bars
 
 __all__ = ["build_engine_command", "convert_command", "distill_command", "quantize_command", "refit_command"]
 
@@ -48,7 +47,8 @@ def distill_command(
     encoder = WhisperFrontEnd.from_file(teacher, layers=max(chosen.teacher_layers))
     train, dev = read_corpus(corpus, subset="train", only=only or ()), read_corpus(corpus, subset="dev")
     more = [trial for path in speech or () for trial in read_corpus(path, subset="train", extra=True)]
-    student = distill(chosen, encoder, train, dev, out, speech=more, device=device)
+    with bars() as stages:
+        student = distill(chosen, encoder, train, dev, out, speech=more, device=device, stages=stages)
     typer.echo(f"{student}\nNext: vivavoce convert {student} --out BUNDLE")
 
 
@@ -138,12 +138,12 @@ def quantize_command(
         compared = Gate(trials, corpus.resolve().name, gated, allowed, force)
     opened, ranges = open_bundle(bundle), read_corpus(calibration, subset=subset or "train", or_all=subset is None)
     if weights_only:
-        with _bars() as tell:
-            made = round_weights(opened, out, ranges, target, count=count, advance=tell)
+        with bars() as stages:
+            made = round_weights(opened, out, ranges, target, count=count, stages=stages)
         _describe(out, [engine.file for engine in made.manifest.engines])
         return GOOD
     try:
-        with _bars() as tell:
+        with bars() as stages:
             made = quantize_bundle(
                 opened,
                 out,
@@ -153,7 +153,7 @@ def quantize_command(
                 keep_float=keep_float,
                 gate=compared,
                 budget=share,
-                advance=tell,
+                stages=stages,
             )
     except GateError as error:
         show(console(), *regression_tables(error.regression))
@@ -194,14 +194,14 @@ def refit_command(
     more = [trial for path in extra or () for trial in read_corpus(path, subset="train", extra=True, or_all=True)]
     trials = [*read_corpus(corpus, subset="train", or_all=True, only=only or ()), *more]
     names = [f"{path.resolve().name} train" for path in extra or ()]
-    with _bars() as tell:
+    with bars() as stages:
         refit(
             open_bundle(bundle),
             trials,
             out,
             load_recipe(recipe),
             corpora=names,
-            advance=lambda done, total: tell("states", done, total),
+            stages=stages,
         )
     typer.echo(f"{out}\nNext: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
 
@@ -234,29 +234,12 @@ def build_engine_command(
         from ..steps.build_engine import BuildOptions, build_engine_bundle
 
     options = BuildOptions(batch, rest, workspace, version_compatible, hardware)
-    with _bars() as tell:
+    with bars() as stages:
         made = build_engine_bundle(
-            open_bundle(bundle), out, target, precision=precision, options=options, timing_cache=timing_cache, progress=tell
+            open_bundle(bundle), out, target, precision=precision, options=options, timing_cache=timing_cache, stages=stages
         )
     _describe(made.path, [engine.file for engine in made.manifest.engines])
     typer.echo(f"Next: vivavoce verify {out}")
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr for each phase that is told of and not finished."""
-    from rich.console import Console
-    from rich.progress import Progress, TaskID
-
-    with Progress(console=Console(stderr=True), transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
-
-        def tell(phase: str, done: int, steps: int) -> None:
-            if phase not in tasks:
-                tasks[phase] = bars.add_task(phase, total=steps)
-            bars.update(tasks[phase], total=steps, completed=done, visible=done < steps)
-
-        yield tell
 
 
 def _describe(folder: Path, files: list[str]) -> None:

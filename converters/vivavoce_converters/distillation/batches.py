@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vivavoce.audio import load
+from vivavoce.progress import Advance, quiet
 from vivavoce_calibration.corpora import Trial
 
 from ..checkpoints.load import OWN_WINDOW
@@ -58,13 +59,13 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
             rows = np.stack([self._copy(turn, telephoned=turn >= direct) for turn in turns])
             yield torch.from_numpy(rows)
 
-    def fitted(self, stage: Stage, pooled: NDArray[np.float64]) -> Perceptron:
+    def fitted(self, stage: Stage, pooled: NDArray[np.float64], *, advance: Advance = quiet) -> Perceptron:
         """The perceptron of what was pooled of the copies that the stage asks for, in their order."""
         bonafide = np.tile([trial.key == "bonafide" for trial in self.trials], stage.fit)
-        groups = np.tile([group_name(trial) for trial in self.trials], stage.fit)
+        groups = np.tile([trial.group for trial in self.trials], stage.fit)
         factors = np.repeat([1.0, stage.telephone_weight], [stage.fit - stage.telephoned, stage.telephoned])
         weights = np.repeat(factors, len(self.trials))
-        return fit_perceptron(pooled, bonafide, groups, weights=weights, seed=self.recipe.seed)
+        return fit_perceptron(pooled, bonafide, groups, weights=weights, seed=self.recipe.seed, advance=advance)
 
     def _copy(self, turn: int, *, telephoned: bool = False) -> NDArray[np.float32]:
         again, number = divmod(turn, len(self.trials))
@@ -104,16 +105,11 @@ def _part(clip: NDArray[np.float32], wanted: int, rng: Generator) -> NDArray[np.
     return clip[start : start + wanted]
 
 
-def group_name(trial: Trial) -> str:
-    """The system of a spoof, the source of bona fide speech."""
-    return trial.system or trial.source or ""
-
-
 def _groups(trials: Sequence[Trial], key: str) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:
     members: defaultdict[str, list[int]] = defaultdict(list)
     for number, trial in enumerate(trials):
         if trial.key == key:
-            members[group_name(trial)].append(number)
+            members[trial.group].append(number)
     groups = [np.array(numbers) for numbers in members.values()]
     weights = np.sqrt([len(group) for group in groups])
     return groups, weights / weights.sum()

@@ -15,7 +15,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from vivavoce.errors import ConfigurationError
 from vivavoce.files import placing
+from vivavoce.progress import Advance, Stages, quietly
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.metrics import eer
 
@@ -232,30 +232,33 @@ class Run:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
 
-    def begin_stage(self, train: Sequence[Trial]) -> None:
+    def begin_stage(self, train: Sequence[Trial], stages: Stages = quietly) -> None:
         """What a stage does before its first step: it fits the perceptrons that it needs."""
         stage, within = self.recipe.stage_at(self.step)
         if within or not stage.fit:
             return
         batches = Batches(train, self.recipe)
         if stage.score_weight:
-            self.detector.load_state_dict(self._fit([self._teacher_states], batches, stage))
+            self.detector.load_state_dict(
+                self._fit([self._teacher_states], batches, stage, stages(f"{stage.name}: the teacher's states"))
+            )
         average = cast(Countermeasure, self.averaged.module).eval()
         encoders = [average.front_end.states]
         if isinstance(average.front_end, StreamingFrontEnd):
             encoders.append(average.front_end.repeated)
-        fitted = self._fit(encoders, batches, stage)
+        fitted = self._fit(encoders, batches, stage, stages(f"{stage.name}: states"))
         for student in (self.lesson.student, average):
             student.back_end.load_state_dict(fitted)
 
-    def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage) -> dict[str, Tensor]:
+    def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage, advance: Advance) -> dict[str, Tensor]:
         """The perceptron of the encoders' states, batch by batch in turn, for copies of the labelled clips."""
         pooled, total = [], -(-stage.fit * len(batches.trials) // self.recipe.batch)
         copies = batches.copies(stage.fit, stage.telephoned)
         with torch.no_grad(), self._half():
-            for number, samples in enumerate(track(copies, "states", total=total)):
+            for number, samples in enumerate(copies):
                 states = encoders[number % len(encoders)](samples.to(self.device))
                 pooled.append(torch.cat([state.float().mean(dim=1) for state in states], dim=1).double().cpu().numpy())
+                advance(number + 1, total)
         return batches.fitted(stage, np.concatenate(pooled)).state_dict()
 
     def _half(self) -> torch.autocast:
@@ -290,6 +293,7 @@ def distill(
     speech: Sequence[Trial] = (),
     device: str | None = None,
     workers: int = 1,
+    stages: Stages = quietly,
 ) -> Path:
     """Teaches a student and gives the path of the one that did best on dev (safetensors).
 
@@ -300,23 +304,19 @@ def distill(
     """
     run = Run(recipe, teacher, folder, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
     batches = DataLoader(Batches([*train, *speech], recipe, start=run.step), batch_size=None, num_workers=workers)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns) as progress:
-        task = progress.add_task(recipe.name, total=recipe.steps, completed=run.step)
-        for samples, labels in batches:
-            run.begin_stage(train)
-            losses = run.train_step(samples.to(run.device), labels.to(run.device))
-            due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
-            if run.step % LOG_EVERY == 0 or due:
-                run.log(losses)
-            if due:
-                if run.recipe.stage_at(run.step - 1)[0].scores or run.step == recipe.steps:
-                    run.evaluate(dev)
-                run.save()
-                plot_training(folder / "log.jsonl", folder / "training.png")
-            described = f"{losses['stage']} feature {losses['feature_loss']:.3f} label {losses['label_loss']:.3f}"
-            best = f" dev EER {run.best:.1%}" if math.isfinite(run.best) else ""
-            progress.update(task, advance=1, description=described + best)
+    advance = stages(recipe.name)
+    for samples, labels in batches:
+        run.begin_stage(train, stages)
+        losses = run.train_step(samples.to(run.device), labels.to(run.device))
+        due = run.step % recipe.evaluate_every == 0 or run.step == recipe.steps
+        if run.step % LOG_EVERY == 0 or due:
+            run.log(losses)
+        if due:
+            if run.recipe.stage_at(run.step - 1)[0].scores or run.step == recipe.steps:
+                run.evaluate(dev)
+            run.save()
+            plot_training(folder / "log.jsonl", folder / "training.png")
+        advance(run.step, recipe.steps)
     return run.student_path
 
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vivavoce.errors import ConfigurationError
+from vivavoce.progress import Advance, quiet
 
 __all__ = ["Perceptron", "PerceptronConfig", "fit_perceptron"]
 
@@ -58,7 +59,7 @@ def fit_perceptron(
     *,
     weights: NDArray[np.float64] | None = None,
     seed: int = 0,
-    advance: Callable[[int, int], object] = lambda done, total: None,
+    advance: Advance = quiet,
 ) -> Perceptron:
     """The perceptron of utterances `pooled` (utterances, width): the mean of several that were trained from different seeds.
 

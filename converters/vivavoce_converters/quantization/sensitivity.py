@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from vivavoce.errors import ConfigurationError
+from vivavoce.progress import Advance, quiet
 from vivavoce_calibration.metrics import eer_threshold
 
 from ..onnx_graph.graph import session
@@ -109,7 +110,7 @@ def fastest(
     costs: Mapping[str, int],
     sample: Sample,
     budget: float,
-    advance: Callable[[int], object] = lambda count: None,
+    advance: Advance = quiet,
     *,
     fine: bool = False,
 ) -> Mix:
@@ -119,7 +120,7 @@ def fastest(
     the time, where float takes four times. Residuals of groups are independent to first order, so their variances add: the
     groups take, one after the other, the step from one byte to two or to float that takes away most variance for the time
     that it costs, until the sum predicts no more flips than the budget, and further until a measurement agrees. `advance` is
-    called with 1 for each measurement. Raises ConfigurationError where not even one group is within the budget.
+    told of the measurements of single groups. Raises ConfigurationError where not even one group is within the budget.
     """
     levels = 2 if fine else 1
     alone: list[dict[str, Effect]] = []
@@ -127,7 +128,7 @@ def fastest(
         alone.append({})
         for group in costs:
             alone[level][group] = sample.effect(build({group}, {group} if level else ()), ALONE)
-            advance(1)
+            advance(level * len(costs) + len(alone[level]), levels * len(costs))
     ranked = [dict(sorted(found.items(), key=lambda item: -item[1].residual)) for found in alone]
     at = dict.fromkeys(costs, 0)
 

@@ -7,7 +7,6 @@ and nothing that TensorRT 11 removed (calibrators, precision flags) is used.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,15 +22,13 @@ from vivavoce.engines.self_test import self_test
 from vivavoce.engines.tensorrt import collecting_log, environment, started
 from vivavoce.errors import ConfigurationError, VivavoceError, needs_extra
 from vivavoce.files import placing, sha256
+from vivavoce.progress import Stages, quietly
 
 from ..onnx_graph.float16 import mixed_precision
 from ..quantization.tensorrt_rules import require_rules
 from .engine_files import reference_windows
 
-__all__ = ["BuildError", "BuildOptions", "Progress", "build_engine", "build_engine_bundle"]
-
-Progress = Callable[[str, int, int], None]
-"""Called with a phase of the build, how many of its steps are done, and how many there are."""
+__all__ = ["BuildError", "BuildOptions", "build_engine", "build_engine_bundle"]
 
 MEBIBYTE = 1 << 20
 LEVELS = (1.0, 0.1, 0.01)
@@ -65,7 +62,7 @@ def build_engine_bundle(
     precision: str | None = None,
     options: BuildOptions | None = None,
     timing_cache: Path | None = None,
-    progress: Progress | None = None,
+    stages: Stages = quietly,
 ) -> Bundle:
     """The bundle `out` (a new directory): `bundle` with one more engine, built for this machine and first in the list.
 
@@ -83,7 +80,7 @@ def build_engine_bundle(
     content = _typed(bundle, source, options.rest)
     cache = timing_cache or cache_folder() / f"tensorrt-{here['tensorrt']}-sm{here['compute_capability']}.timing"
     window = bundle.manifest.audio.window
-    plan = build_engine(content, source, window, options, timing_cache=cache, progress=progress)
+    plan = build_engine(content, source, window, options, timing_cache=cache, stages=stages)
     file = _engine_file(plan, source, here, options)
     files = {name: bundle.read(name, digest) for name, digest in bundle.listed().items()}
     others = (one for one in bundle.manifest.engines if one.file != file.file)
@@ -101,7 +98,7 @@ def build_engine(
     options: BuildOptions,
     *,
     timing_cache: Path | None = None,
-    progress: Progress | None = None,
+    stages: Stages = quietly,
 ) -> bytes:
     """The serialized engine of an ONNX file whose input is (batch, window).
 
@@ -117,7 +114,7 @@ def build_engine(
     if not parser.parse(content):
         raise BuildError(f"TensorRT {tensorrt.__version__} cannot read {source.file}: {_first_error(parser)}.")
     config = _configured(tensorrt, builder, source, window, options)
-    monitor = _monitor(tensorrt, progress)
+    monitor = _monitor(tensorrt, stages)
     config.progress_monitor = monitor
     _load_timings(config, timing_cache)
     plan = builder.build_serialized_network(network, config)
@@ -185,7 +182,7 @@ def _configured(tensorrt: Any, builder: Any, source: EngineFile, window: int, op
     return config
 
 
-def _monitor(tensorrt: Any, progress: Progress | None) -> Any:
+def _monitor(tensorrt: Any, stages: Stages) -> Any:
     """What TensorRT tells of its work, from several threads, passed on; an interruption cancels the build."""
 
     class Monitor(tensorrt.IProgressMonitor):  # type: ignore[misc]
@@ -208,8 +205,7 @@ def _monitor(tensorrt: Any, progress: Progress | None) -> Any:
         def _tell(self, phase: str, done: int) -> None:
             # An exception must not travel through TensorRT's own frames.
             try:
-                if progress:
-                    progress(phase, done, self._steps.get(phase, 1))
+                stages(phase)(done, self._steps.get(phase, 1))
             except KeyboardInterrupt:
                 self.interrupted = True
 

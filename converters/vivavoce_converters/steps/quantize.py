@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ import onnx
 from vivavoce.bundle import Bundle, EngineFile, Manifest, Regression
 from vivavoce.bundle_writing import require_new, uncalibrated, write_bundle
 from vivavoce.errors import ConfigurationError, VivavoceError
+from vivavoce.progress import Advance, Stages, quietly
 from vivavoce_calibration.calibrate import calibrated
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.evaluation import Subject, timed
 from vivavoce_calibration.regression import Limits, Side, compare
 from vivavoce_calibration.sampling import representative
-from vivavoce_calibration.scoring import Scored, Scorer, score_corpus
+from vivavoce_calibration.scoring import Scorer, score_corpus
 
 from ..distillation.batches import windows
 from ..onnx_graph.files import save
@@ -37,9 +38,6 @@ WINDOWS = 200
 """How many windows, of one trial each, mixes are measured on."""
 MARGINS = 400
 """How many more are scored in float32, to know how many scores lie how close to the threshold."""
-
-Advance = Callable[[str, int, int], object]
-"""Told the stage, what is done of it, and how much there is."""
 
 
 class GateError(VivavoceError, RuntimeError):
@@ -74,7 +72,7 @@ def quantize_bundle(
     keep_float: bool = False,
     gate: Gate | None = None,
     budget: float | None = None,
-    advance: Advance = lambda stage, done, total: None,
+    stages: Stages = quietly,
 ) -> Bundle:
     """The bundle `out` (a new directory) with an INT8 engine for `target`, from `bundle`'s float32 engine.
 
@@ -98,8 +96,8 @@ def quantize_bundle(
         model, made = Path(folder) / source.file, Path(folder) / "int8"
         made.mkdir()
         length = bundle.manifest.audio.window
-        quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
-        mix = _mix(quantizer, model, gate, length, budget, advance) if gate and budget is not None else None
+        quantizer = Quantizer(model, _first_windows(representative(trials, count), length, stages("ranges")), target)
+        mix = _mix(quantizer, model, gate, length, budget, stages("sensitivity")) if gate and budget is not None else None
         network = quantizer.shipped(mix.groups if mix else None, mix.fine if mix else ())
         save(network, made / f"int8.{target}.onnx", beside=quantizer.beside)
         files = {file.name: file.read_bytes() for file in made.iterdir()}
@@ -114,7 +112,7 @@ def quantize_bundle(
     notes = _notes(quantizer, mix, target, min(count, len(trials)), files, contents)
     notes["size_ratio"] *= bundle.manifest.model.provenance.get("rounding", {}).get("size_ratio", 1.0)
     kept = contents if keep_float else {}
-    return _packed(bundle, out, engine, files, kept, {"quantization": notes}, gate, advance)
+    return _packed(bundle, out, engine, files, kept, {"quantization": notes}, gate, stages)
 
 
 def round_weights(
@@ -124,7 +122,7 @@ def round_weights(
     target: str,
     *,
     count: int = 256,
-    advance: Advance = lambda stage, done, total: None,
+    stages: Stages = quietly,
 ) -> Bundle:
     """The bundle `out` (a new directory) with a float32 engine whose large weights are in 8 bits, as `target` wants them.
 
@@ -142,11 +140,11 @@ def round_weights(
         model = Path(folder) / source.file
         model.write_bytes(content[source.file])
         length = bundle.manifest.audio.window
-        quantizer = Quantizer(model, _first_windows(representative(trials, count), length, advance), target)
+        quantizer = Quantizer(model, _first_windows(representative(trials, count), length, stages("ranges")), target)
         files = {source.file: quantizer.build_rounded().SerializeToString()}
     engine = engine_file(source.file, files, precision="float32", target=source.target, carry=source.carry)
     notes = {"rounding": _notes(quantizer, None, target, min(count, len(trials)), files, content)}
-    return _packed(bundle, out, engine, files, {}, notes, None, advance)
+    return _packed(bundle, out, engine, files, {}, notes, None, stages)
 
 
 def _float_engine(bundle: Bundle) -> EngineFile:
@@ -162,7 +160,7 @@ def _first_windows(trials: Sequence[Trial], length: int, advance: Advance) -> li
     found = []
     for batch in windows(trials, length, 1):
         found.append(batch.numpy())
-        advance("ranges", len(found), len(trials))
+        advance(len(found), len(trials))
     return found
 
 
@@ -175,9 +173,7 @@ def _mix(quantizer: Quantizer, model: Path, gate: Gate, length: int, budget: flo
     audio = np.concatenate([batch.numpy() for batch in windows(chosen, length, 1)])
     sample = Sample(onnx.load(model), audio, np.array([trial.key == "bonafide" for trial in chosen]), len(heard))
     costs, fine = quantizer.groups, quantizer.plan.target.fine
-    total = len(costs) * (1 + fine)
-    done = iter(range(1, total + 1))
-    return fastest(quantizer.build, costs, sample, budget, lambda count: advance("sensitivity", next(done), total), fine=fine)
+    return fastest(quantizer.build, costs, sample, budget, advance, fine=fine)
 
 
 def _notes(
@@ -215,7 +211,7 @@ def _packed(
     kept: Mapping[str, bytes],
     notes: dict[str, Any],
     gate: Gate | None,
-    advance: Advance,
+    stages: Stages,
 ) -> Bundle:
     """Writes the bundle, through the gate where there is one."""
     parent = bundle.manifest
@@ -236,15 +232,17 @@ def _packed(
     if gate is not None:
         with tempfile.TemporaryDirectory(dir=out.parent) as folder:
             candidate = write_bundle(Path(folder) / "int8", manifest, everything)
-            manifest = _gated(candidate, bundle, gate, advance)
+            manifest = _gated(candidate, bundle, gate, stages)
     return write_bundle(out, manifest, everything)
 
 
-def _gated(candidate: Bundle, reference: Bundle, gate: Gate, advance: Advance) -> Manifest:
+def _gated(candidate: Bundle, reference: Bundle, gate: Gate, stages: Stages) -> Manifest:
     """The candidate's manifest with its calibration and how it compares. Raises GateError where it may not pass."""
     scorers = Scorer(candidate.path, "int8"), Scorer(reference.path, "float32")
     names = "INT8 scores", "float32 scores"
-    found, known = (_scored(gate, scorer, name, advance) for scorer, name in zip(scorers, names, strict=True))
+    found, known = (
+        score_corpus(gate.trials, scorer, advance=stages(name)) for scorer, name in zip(scorers, names, strict=True)
+    )
     subjects = [Subject.of(scorer, gate.corpus, gate.subset) for scorer in scorers]
     before = reference.manifest
     if before.calibration is None:
@@ -255,14 +253,3 @@ def _gated(candidate: Bundle, reference: Bundle, gate: Gate, advance: Advance) -
     if regression.broken and not gate.force:
         raise GateError(regression)
     return manifest.model_copy(update={"regression": regression})
-
-
-def _scored(gate: Gate, scorer: Scorer, name: str, advance: Advance) -> list[Scored]:
-    done = 0
-
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        advance(name, done, len(gate.trials))
-
-    return score_corpus(gate.trials, scorer, advance=count)

@@ -6,7 +6,7 @@ takes in an application's own recordings and synthesizers within minutes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from vivavoce.bundle import Bundle, EngineFile
 from vivavoce.bundle_writing import descended, require_new, uncalibrated, write_bundle
 from vivavoce.engines.incremental import preceded
 from vivavoce.errors import ConfigurationError
+from vivavoce.progress import Advance, Stages, quietly
 from vivavoce_calibration.corpora import Trial
 
 from ..distillation.batches import Batches
@@ -39,7 +40,7 @@ def refit(
     recipe: Recipe,
     *,
     corpora: Sequence[str] = (),
-    advance: Callable[[int, int], object] = lambda done, total: None,
+    stages: Stages = quietly,
 ) -> Bundle:
     """The bundle `out` (a new directory) with a perceptron fitted to `trials`, as the last stage of `recipe` says.
 
@@ -56,7 +57,11 @@ def refit(
     graph = Graph(onnx.load_from_string(bundle.read(engine.file, engine.sha256)))
     inner, outer = (_layer(graph, name, bundle) for name in (INNER, OUTER))
     batches = Batches(trials, recipe)
-    fitted = batches.fitted(stage, _pooled(graph.model, inner.input[0], engine, batches, stage, advance))
+    fitted = batches.fitted(
+        stage,
+        _pooled(graph.model, inner.input[0], engine, batches, stage, stages("states")),
+        advance=stages("perceptron"),
+    )
     for node, layer in ((inner, fitted.inner), (outer, fitted.outer)):
         _set(graph, node, layer)
     model = graph.finish()
@@ -98,7 +103,7 @@ def _pooled(
     engine: EngineFile,
     batches: Batches,
     stage: Stage,
-    advance: Callable[[int, int], object],
+    advance: Advance,
 ) -> NDArray[np.float64]:
     """What the perceptron reads of each copy, (copies, n)."""
     probe = onnx.ModelProto()

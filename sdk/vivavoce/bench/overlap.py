@@ -15,6 +15,7 @@ from ..engines.engine import Engine
 from ..engines.incremental import Continuation
 from ..engines.self_test import clip
 from ..errors import ConfigurationError
+from ..listening.windows import grid
 from ..machine import machine, versions
 from ..policy import Policy
 from .stages import described
@@ -45,8 +46,7 @@ def overlap(
     audio, source = clip(detector.bundle, file, seconds)
     if step < 1 or repeats < 1 or len(audio) < contract.window + step:
         raise ConfigurationError("There is nothing to measure. Give a hop and repeats above 0, and more audio than a window.")
-    once = [(end - contract.window, end) for end in range(contract.window, len(audio) + 1, contract.window)]
-    often = [(end - contract.window, end) for end in range(contract.window, len(audio) + 1, step)]
+    once, often = (grid(len(audio), contract.window, every) for every in (contract.window, step))
     engine.score(audio[None, : contract.window])
     took: dict[str, list[float]] = {"once": [], "again": [], "continued": [], "stream": []}
     for _ in range(repeats):

@@ -21,6 +21,7 @@ from ..audio import Samples
 from ..bundle import AudioContract, Bundle
 from ..engines.self_test import clip
 from ..errors import ConfigurationError, VivavoceError, needs_extra
+from ..listening.windows import grid
 from ..machine import machine, versions
 from .worker import EngineEntrant, Entrant, serve
 
@@ -198,11 +199,11 @@ def _started(place: _Place, windows: Path, threads: int) -> Iterator[_Running]:
 
 
 def _windows(audio: Samples, contract: AudioContract) -> NDArray[np.float32]:
-    """Whole windows (n, window) at every hop; a recording shorter than one is tiled to one."""
+    """The windows (n, window) of a recording; one shorter than a window is tiled to one."""
     if not len(audio):
         raise ConfigurationError("The recording is empty. Give a longer one.")
-    starts = range(0, max(1, len(audio) - contract.window + 1), contract.hop)
-    return np.stack([np.resize(audio[start : start + contract.window], contract.window) for start in starts])
+    found = grid(len(audio), contract.window, contract.hop)
+    return np.stack([np.resize(audio[start:end], contract.window) for start, end in found])
 
 
 def _identity(bundle: Bundle) -> dict[str, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..decoding.arrays import Channel
 from ..decoding.folders import AUDIO_SUFFIXES, Found, find, told
@@ -30,6 +28,7 @@ from ..terminal.console import (
     drop_output,
     standard_input,
 )
+from ..terminal.progress_bars import bar_below
 from .scan_rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
 
 __all__ = ["CHANNEL", "channel_of", "exit_code", "scan"]
@@ -77,11 +76,11 @@ def scan(
     tally, start = Tally(of=len(found.recordings), passed_over=found.passed_over), perf_counter()
     writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, segments is not None)
     try:
-        with _progress(out, len(found.recordings)) as advance:
-            for outcome in judge(found.recordings, detector, jobs, channel_of(channel), segments):
+        with bar_below(out) as advance:
+            for done, outcome in enumerate(judge(found.recordings, detector, jobs, channel_of(channel), segments), start=1):
                 _write(writer, outcome, tally)
                 tally.add(outcome)
-                advance()
+                advance(done, len(found.recordings))
     except KeyboardInterrupt:
         writer.end(tally, perf_counter() - start)
         raise
@@ -157,16 +156,3 @@ def channel_of(text: str) -> Channel | Literal["each"]:
     if not text.isdecimal():
         raise ConfigurationError(f'There is no channel "{text}". Give mix, each, or a number from 0.')
     return int(text)
-
-
-@contextmanager
-def _progress(out: Console, files: int) -> Iterator[Callable[[], None]]:
-    """A bar on whichever of stdout and stderr is a terminal, above which the rows appear, and what moves it on."""
-    shown = out if out.is_terminal else console(stderr=True)
-    if not shown.is_terminal:
-        yield lambda: None
-        return
-    columns = (SpinnerColumn("line"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=shown, transient=True, redirect_stdout=shown is out) as progress:
-        task = progress.add_task("", total=files)
-        yield lambda: progress.advance(task)

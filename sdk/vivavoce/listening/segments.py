@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..bundle import AudioContract
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, number
 from ..result import Segment
 
 __all__ = ["Localiser"]
@@ -32,7 +32,7 @@ class Localiser:
         self.window = min(round(WINDOW * self._rate), contract.window)
         """Samples in a window."""
         longest = self.window / self._rate
-        if isinstance(hop, bool) or not SHORTEST <= hop <= longest:
+        if not SHORTEST <= number("segment_hop", hop) <= longest:
             raise ConfigurationError(f"segment_hop={hop} is not possible. Give {SHORTEST} to {longest:g} seconds.")
         self._hop = round(hop * self._rate)
         self._windows: list[Segment] = []

@@ -20,7 +20,7 @@ from .segments import Localiser
 from .speech_gate import CHUNK, SpeechGate, Turns
 from .verdict import Findings, Judge
 
-__all__ = ["KEPT_SEGMENTS", "WINDOW_SPEECH", "Follower"]
+__all__ = ["KEPT_SEGMENTS", "WINDOW_SPEECH", "Follower", "grid"]
 
 WINDOW_SPEECH = 0.5
 """Seconds of speech in a window from which it is scored, so that a cough does not decide about a minute of silence."""
@@ -30,6 +30,15 @@ KEPT_SEGMENTS = 4096
 
 INVALID_AGAIN = 1.0
 """Seconds of usable samples after which unusable ones are an event again."""
+
+
+def grid(length: int, window: int, hop: int) -> list[tuple[int, int]]:
+    """Where the windows of a whole signal of `length` samples begin and end: one every hop, and a last one aligned to the end.
+
+    A signal shorter than a window is one, as it is. `Follower` takes the same while the signal is still on its way.
+    """
+    last = max(0, length - window)
+    return [(start, min(start + window, length)) for start in sorted({*range(0, last, hop), last})]
 
 
 class Follower:

@@ -24,6 +24,7 @@ from vivavoce.commands.app import build as command
 from vivavoce.commands.verify import checks
 from vivavoce.engines.engine import open_engine
 from vivavoce.errors import BundleError
+from vivavoce.progress import Advance, quiet
 from vivavoce_converters.commands.verbs import build_engine_command
 from vivavoce_converters.onnx_graph.float16 import mixed_precision
 from vivavoce_converters.quantization.quantize import Quantizer
@@ -126,7 +127,11 @@ def test_timings_are_kept_and_those_of_another_machine_are_not_used(tmp_path: Pa
 
 def test_progress_is_told_from_the_builders_monitor(tmp_path: Path, gpu: Gpu) -> None:
     told: list[tuple[str, int, int]] = []
-    build_engine_bundle(Bundle(with_int8(tmp_path / "bundle")), tmp_path / "out", progress=lambda *step: told.append(step))
+
+    def stages(phase: str) -> Advance:
+        return lambda done, total: told.append((phase, done, total))
+
+    build_engine_bundle(Bundle(with_int8(tmp_path / "bundle")), tmp_path / "out", stages=stages)
     assert told == [
         ("Building engine", 0, 2),
         *(("Timing tactics", done, 3) for done in (0, 1, 2, 3, 3)),
@@ -135,11 +140,11 @@ def test_progress_is_told_from_the_builders_monitor(tmp_path: Path, gpu: Gpu) ->
 
 
 def test_an_interruption_cancels_the_build_and_leaves_nothing(tmp_path: Path, gpu: Gpu) -> None:
-    def interrupt(phase: str, done: int, steps: int) -> None:
+    def interrupt(phase: str) -> Advance:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_engine_bundle(Bundle(with_int8(tmp_path / "bundle")), tmp_path / "out", progress=interrupt)
+        build_engine_bundle(Bundle(with_int8(tmp_path / "bundle")), tmp_path / "out", stages=interrupt)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bundle", "cache"]
 
 
@@ -317,7 +322,7 @@ def test_nvidias_builder_takes_what_the_rules_allow(rtx: Any, half: bool) -> Non
         content = mixed_precision(onnx.load_from_string(content)).SerializeToString()
     file = EngineFile(kind="onnx", precision="int8", target="tensorrt", weight_bits=8, file="int8.onnx", sha256="0" * 64)
     phases: set[str] = set()
-    built = build_engine(content, file, WINDOW, FLOAT32, progress=lambda phase, done, steps: phases.add(phase))
+    built = build_engine(content, file, WINDOW, FLOAT32, stages=lambda phase: phases.add(phase) or quiet)
     assert len(built) > 1000
     assert "Building engine" in phases
 

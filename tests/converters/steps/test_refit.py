@@ -79,9 +79,10 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
         tmp_path / "made",
         recipe(),
         corpora=["readers train"],
-        advance=lambda done, total: told.append((done, total)),
+        stages=lambda stage: lambda done, total: told.append((stage, done, total)),
     )
-    assert told[-1] == (54, 54)
+    assert ("states", 54, 54) in told
+    assert told[-1] == ("perceptron", 4 * 150, 4 * 150)
     detector = Detector(made.path, speech_gate=False)
     scores = np.array([detector.detect(trial.audio).score for trial in trials], np.float64)
     living = np.array([trial.key == "bonafide" for trial in trials])
