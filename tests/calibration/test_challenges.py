@@ -19,7 +19,7 @@ from vivavoce_calibration.commands.verbs import evaluate_command
 from vivavoce_calibration.corpora import CorpusError, Trial
 from vivavoce_calibration.metrics import eer
 
-GOLDENS = Path(__file__).parents[2] / "shared" / "metrics"
+GOLDENS = Path(__file__).parents[3] / "shared" / "metrics"
 
 
 def save(path: Path, *lines: str) -> Path:

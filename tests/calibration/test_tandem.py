@@ -47,7 +47,7 @@ from vivavoce_calibration.segments import range_eer, segment_eer, utterance_eer
 
 Scores = list[float]
 
-GOLDENS = Path(__file__).parents[2] / "shared" / "metrics"
+GOLDENS = Path(__file__).parents[3] / "shared" / "metrics"
 needs_goldens = pytest.mark.skipif(not GOLDENS.is_dir(), reason=f"{GOLDENS} is not here")
 
 scores = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=9) | st.lists(

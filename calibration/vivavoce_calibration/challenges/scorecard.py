@@ -14,7 +14,7 @@ from ..breakdown import OF_ATTACKS
 from ..corpora import CorpusError
 from ..metrics import FloatArray, Speakers, act_dcf, affordable, cllr, eer, eer_interpolated, joint_interval, min_dcf, roc_auc
 from .files import KINDS, Matched, Verifier
-from .tandem import ADCF_PAPER, asv_error_rates_at_eer, min_adcf, min_tdcf_2019, min_tdcf_2021, sasv_eers, t_eer
+from .tandem import ADCF_PAPER, asv_error_rates_at_eer, min_adcf, min_tdcf_2019, min_tdcf_2021, t_eer
 
 __all__ = ["ASV", "CM", "METRICS", "SASV", "Figure", "Part", "Scorecard", "figures", "scorecard", "verifier_kinds"]
 
@@ -22,6 +22,8 @@ LEVEL = 0.95
 CM = ("bona fide", "spoofed")
 ASV = ("target", "nontarget", "spoof of a target")
 SASV = ("fused target", "fused nontarget", "fused spoof")
+OF = {name: kind for kind, names in (("cm", CM), ("asv", ASV), ("sasv", SASV)) for name in names}
+"""The scores that the trials of each kind have."""
 BY = ("system", "system_type", "codec", "transmission", "source", "language")
 
 
@@ -43,8 +45,8 @@ def _rate(index: int, *classes: FloatArray) -> float:
     return asv_error_rates_at_eer(*classes)[index]
 
 
-def _sasv(index: int, measure: Callable[..., float], *classes: FloatArray) -> float:
-    return sasv_eers(*classes, eer=measure)[index]
+def _against_both(measure: Callable[..., float], target: FloatArray, *others: FloatArray) -> float:
+    return measure(target, np.concatenate(others))
 
 
 METRICS = (
@@ -63,12 +65,12 @@ METRICS = (
     Metric("verifier's spoof false alarm rate", partial(_rate, 2), ASV, ("asvspoof2019", "asvspoof2021")),
     Metric("min a-DCF", min_adcf, SASV, ("asvspoof5",)),
     Metric("min a-DCF, costs of the paper", partial(min_adcf, costs=ADCF_PAPER), SASV),
-    Metric("SASV-EER", partial(_sasv, 0, eer), SASV),
-    Metric("SV-EER", partial(_sasv, 1, eer), SASV),
-    Metric("SPF-EER", partial(_sasv, 2, eer), SASV),
-    Metric("SASV-EER, interpolated", partial(_sasv, 0, eer_interpolated), SASV, ("sasvc2022",)),
-    Metric("SV-EER, interpolated", partial(_sasv, 1, eer_interpolated), SASV, ("sasvc2022",)),
-    Metric("SPF-EER, interpolated", partial(_sasv, 2, eer_interpolated), SASV, ("sasvc2022",)),
+    Metric("SASV-EER", partial(_against_both, eer), SASV),
+    Metric("SV-EER", eer, SASV[:2]),
+    Metric("SPF-EER", eer, SASV[::2]),
+    Metric("SASV-EER, interpolated", partial(_against_both, eer_interpolated), SASV, ("sasvc2022",)),
+    Metric("SV-EER, interpolated", eer_interpolated, SASV[:2], ("sasvc2022",)),
+    Metric("SPF-EER, interpolated", eer_interpolated, SASV[::2], ("sasvc2022",)),
 )
 """All metrics, in the order in which they are told. Each is of `eer` and the like; see `tandem` for those with a verifier."""
 
@@ -119,13 +121,13 @@ def scorecard(matched: Matched, verifier: Verifier | None = None, *, draws: int 
     0 makes none. Raises CorpusError where there is no metric for the scores, such as those of a verifier without its kinds.
     """
     genuine = matched.genuine
-    everything = np.ones(genuine.size, dtype=bool)
+    places = _places(matched)
     of_verifier = verifier_kinds(verifier) if verifier else {}
-    classes = _classes(matched, everything) | of_verifier
+    classes = _classes(matched, places) | of_verifier
     speakers = matched.told.get("speaker")
     known: dict[str, Speakers] = {}
     if speakers is not None:
-        known = {name: speakers[mask].tolist() for name, mask in _masks(matched, everything).items()}
+        known = {name: speakers[own].tolist() for name, own in places.items()}
     draws = affordable(genuine.size) if draws is None else draws
     told = tuple(figures(classes, known, draws=draws))
     if not told:
@@ -137,7 +139,7 @@ def scorecard(matched: Matched, verifier: Verifier | None = None, *, draws: int 
         level=LEVEL,
         draws=draws,
         figures=told,
-        parts=tuple(_parts(matched, of_verifier)),
+        parts=tuple(_parts(matched, places, of_verifier)),
     )
 
 
@@ -166,32 +168,33 @@ def verifier_kinds(verifier: Verifier) -> dict[str, FloatArray]:
     return dict(zip(ASV, (verifier.target, verifier.nontarget, verifier.spoof), strict=True))
 
 
-def _masks(matched: Matched, chosen: NDArray[np.bool_]) -> dict[str, NDArray[np.bool_]]:
-    """Which of the chosen trials are of each kind that there are scores for."""
+def _places(matched: Matched) -> dict[str, NDArray[np.intp]]:
+    """The trials of each kind that there are scores for, from the lowest score: in order they sort soon, part by part."""
     masks: dict[str, NDArray[np.bool_]] = {}
     if "cm" in matched.scores:
-        masks |= dict(zip(CM, (chosen & matched.genuine, chosen & ~matched.genuine), strict=True))
+        masks |= dict(zip(CM, (matched.genuine, ~matched.genuine), strict=True))
     for names, scores in ((ASV, "asv"), (SASV, "sasv")):
         if matched.kinds is not None and scores in matched.scores:
-            masks |= {name: chosen & (matched.kinds == kind) for name, kind in zip(names, KINDS, strict=True)}
-    return masks
+            masks |= {name: matched.kinds == kind for name, kind in zip(names, KINDS, strict=True)}
+    orders = {kind: np.argsort(values, kind="stable") for kind, values in matched.scores.items()}
+    return {name: (order := orders[OF[name]])[mask[order]] for name, mask in masks.items()}
 
 
-def _classes(matched: Matched, chosen: NDArray[np.bool_]) -> dict[str, FloatArray]:
-    scores = {name: kind for kind, names in (("cm", CM), ("asv", ASV), ("sasv", SASV)) for name in names}
-    return {name: matched.scores[scores[name]][mask] for name, mask in _masks(matched, chosen).items()}
+def _classes(matched: Matched, places: Mapping[str, NDArray[np.intp]]) -> dict[str, FloatArray]:
+    return {name: matched.scores[OF[name]][own] for name, own in places.items()}
 
 
-def _parts(matched: Matched, verifier: Classes) -> Iterator[Part]:
+def _parts(matched: Matched, places: Mapping[str, NDArray[np.intp]], verifier: Classes) -> Iterator[Part]:
     genuine = matched.genuine
     for by in BY:
-        values = matched.told.get(by, np.array([], dtype=object))
-        for name in sorted({value for value in values if value is not None}):
-            own = values == name
+        values = matched.told.get(by, np.array([], dtype=object)).tolist()
+        names = sorted({value for value in values if value is not None})
+        numbers = {name: number for number, name in enumerate(names)}
+        which = np.array([numbers.get(value, -1) for value in values])
+        for number, name in enumerate(names):
+            own = which == number
             chosen = own | genuine if by in OF_ATTACKS else own
-            told = {
-                one.metric: one.value
-                for one in figures({**verifier, **_classes(matched, chosen)}, draws=0, beyond=tuple(verifier))
-            }
+            classes = _classes(matched, {kind: those[chosen[those]] for kind, those in places.items()})
+            told = {one.metric: one.value for one in figures({**verifier, **classes}, draws=0, beyond=tuple(verifier))}
             bonafide, spoof = int(np.count_nonzero(chosen & genuine)), int(np.count_nonzero(chosen & ~genuine))
             yield Part(by=by, name=name, bonafide=bonafide, spoof=spoof, figures=told)
