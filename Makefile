@@ -79,7 +79,6 @@ docs: $(DEV)/.done
 release: $(DEV)/.done
 	rm -rf dist
 	$(DEV)/bin/python -m build
-	$(DEV)/bin/python -m build --wheel --outdir dist sdk/large
 	$(DEV)/bin/uv tool run twine check --strict dist/*
 	$(DEV)/bin/uv tool run check-wheel-contents dist/*.whl
 

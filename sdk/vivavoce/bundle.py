@@ -23,7 +23,6 @@ from .files import sha256
 __all__ = [
     "DEFAULT",
     "FORMAT",
-    "LARGE",
     "MANIFEST",
     "TARGETS",
     "AudioContract",
@@ -54,8 +53,8 @@ MANIFEST = "manifest.json"
 TARGETS = ("any", "x86-vnni", "x86-avx2", "arm64", "tensorrt")
 """What an ONNX engine may be made for; a TensorRT engine is made for a GPU's compute capability, such as "sm8.7"."""
 GPU = r"^sm\d+\.\d+$"
-DEFAULT, LARGE = "default", "large"
-"""The name of the embedded bundle, and that of the larger one, which is a package of its own."""
+DEFAULT = "default"
+"""The embedded bundle's name."""
 GROUP = "vivavoce.bundles"
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -420,8 +419,8 @@ def default_bundle() -> Path:
 def bundle_path(bundle: str | os.PathLike[str] | None) -> Path:
     """A bundle's directory: `bundle` itself, or where the bundle of that name lies, unless there is such a directory here.
 
-    "default", and None, name the embedded bundle; other names are those of bundles that are installed as packages of their own,
-    such as "large". Raises ConfigurationError for what is no path.
+    "default", and None, name the embedded bundle; other names are those of bundles that are installed as packages of their own.
+    Raises ConfigurationError for what is no path.
     """
     if not isinstance(bundle, str | os.PathLike | None):
         raise ConfigurationError(f"{type(bundle).__name__} is no bundle. Give a bundle's directory.")
@@ -453,8 +452,7 @@ def open_bundle(bundle: str | os.PathLike[str] | None) -> Bundle:
 def _read_manifest(path: Path) -> tuple[Manifest, str]:
     """The manifest, and the sha256 of its file."""
     if not path.is_dir():
-        install = f' Or install "{LARGE}": pip install "vivavoce[{LARGE}]".' if str(path) == LARGE else ""
-        raise BundleError(f"{path} is not a directory. Give a bundle's directory: the one that holds {MANIFEST}.{install}")
+        raise BundleError(f"{path} is not a directory. Give a bundle's directory: the one that holds {MANIFEST}.")
     try:
         content = (path / MANIFEST).read_bytes()
         raw = json.loads(content.decode())

@@ -218,10 +218,3 @@ def test_a_bundle_of_a_package_is_found_by_its_name_and_the_package_not_imported
         Detector("gone")
     (tmp_path / "some").mkdir()
     assert bundle_path("some") == Path("some")
-
-
-def test_the_larger_bundle_tells_how_it_is_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("vivavoce.bundle.installed_bundles", dict)
-    with pytest.raises(BundleError, match=r'pip install "vivavoce\[large\]"'):
-        Detector("large")
