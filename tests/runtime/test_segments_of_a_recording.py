@@ -55,7 +55,7 @@ def test_silence_has_no_segments(tiny_bundle: Path) -> None:
 
 @pytest.mark.parametrize("hop", [0.01, 100, -1, float("nan"), True])
 def test_hops_that_cannot_be_are_refused(hop: float, tiny_bundle: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"segment_hop=.* is not possible. Give 0.05 to"):
+    with pytest.raises(ConfigurationError, match=r"segment_hop=.* is not"):
         Detector(tiny_bundle).detect(CLIP, segment_hop=hop)
 
 

@@ -66,7 +66,7 @@ def test_rate_is_a_whole_number_of_any_type(rate: Any) -> None:
         ((RATE, TONE), None, "SciPy's order. Give \\(samples, sample_rate\\)"),
         (TONE, None, "detect\\(samples, sample_rate\\)"),
         (np.zeros((1, 1, 9)), RATE, "samples\\[0\\]"),
-        (np.zeros((70, 90)), RATE, "Up to 64"),
+        (np.zeros((70, 90)), RATE, "1 to 64"),
         (TONE.astype(np.uint16), RATE, "astype"),
         (TONE, True, "in hertz"),
         (TONE, 16_000.5, "whole number"),
