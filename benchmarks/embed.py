@@ -1,4 +1,4 @@
-"""Puts a bundle into its package, with its model card and the notices of those whose work is in it.
+"""Puts a bundle into the package, with the model card and the notices of those whose work is in it.
 
 python benchmarks/embed.py BUNDLE
 """

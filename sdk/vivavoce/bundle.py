@@ -21,7 +21,6 @@ from .errors import BundleError, ConfigurationError
 from .files import sha256
 
 __all__ = [
-    "DEFAULT",
     "FORMAT",
     "MANIFEST",
     "TARGETS",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import SHARED
 
 from vivavoce_calibration.challenges.files import SUBMISSIONS, read_matched, read_verifier, write_submission
 from vivavoce_calibration.challenges.scorecard import METRICS, scorecard
@@ -19,7 +20,7 @@ from vivavoce_calibration.commands.verbs import evaluate_command
 from vivavoce_calibration.corpora import CorpusError, Trial
 from vivavoce_calibration.metrics import eer
 
-GOLDENS = Path(__file__).parents[3] / "shared" / "metrics"
+GOLDENS = SHARED / "metrics"
 
 
 def save(path: Path, *lines: str) -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from conftest import SHARED
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,7 +28,7 @@ from vivavoce_calibration.challenges.tandem import (
     min_adcf_point,
     min_tdcf_2019,
     min_tdcf_2021,
-    sasv_eers,
+    sasv_eer,
     t_eer,
     t_eer_point,
 )
@@ -47,7 +47,7 @@ from vivavoce_calibration.segments import range_eer, segment_eer, utterance_eer
 
 Scores = list[float]
 
-GOLDENS = Path(__file__).parents[3] / "shared" / "metrics"
+GOLDENS = SHARED / "metrics"
 needs_goldens = pytest.mark.skipif(not GOLDENS.is_dir(), reason=f"{GOLDENS} is not here")
 
 scores = st.lists(st.integers(-3, 3).map(float), min_size=1, max_size=9) | st.lists(
@@ -119,6 +119,11 @@ def test_t_eer_is_its_definition() -> None:
         if expected:
             found = t_eer_point(*cm, *verifier, rho=rho)
             assert (found.value, found.lowest) == pytest.approx(expected, abs=1e-12), case
+
+
+def sasv_eers(*fused: Any, eer: Callable[..., float] = eer) -> tuple[float, float, float]:
+    """SASV-EER, SV-EER and SPF-EER of targets, nontargets and spoofs."""
+    return sasv_eer(*fused, eer=eer), eer(*fused[:2]), eer(*fused[::2])
 
 
 def test_three_kinds_of_trial_in_order_cost_nothing() -> None:
@@ -216,10 +221,10 @@ def whole_report(rows: list[dict[str, str]], suffix: str) -> dict[str, Any]:
             "concurrent_by_rho": {rho: one.value for rho, one in by_rho.items()},
             "lowest_on_path_by_rho": {rho: one.lowest for rho, one in by_rho.items()},
         },
-        "sasv_eers_asvspoof": {f"{name}_eer": value for name, value in sasv_eers(*fused)._asdict().items()},
-        "sasv_eers_sasvc2022": {
-            f"{name}_eer": value for name, value in sasv_eers(*fused, eer=eer_interpolated)._asdict().items()
-        },
+        "sasv_eers_asvspoof": dict(zip(("sasv_eer", "sv_eer", "spf_eer"), sasv_eers(*fused), strict=True)),
+        "sasv_eers_sasvc2022": dict(
+            zip(("sasv_eer", "sv_eer", "spf_eer"), sasv_eers(*fused, eer=eer_interpolated), strict=True)
+        ),
         "ctrsvdd_eer": {
             "deepfake_is_target_of_negated_scores": eer(-spoof, -bonafide),
             "bonafide_is_target": eer(bonafide, spoof),

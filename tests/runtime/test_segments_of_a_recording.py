@@ -53,9 +53,15 @@ def test_silence_has_no_segments(tiny_bundle: Path) -> None:
     assert Detector(tiny_bundle).detect((np.zeros(64_000, np.float32), 16_000), segment_hop=0.5).segments == ()
 
 
-@pytest.mark.parametrize("hop", [0.01, 100, -1, float("nan"), True])
-def test_hops_that_cannot_be_are_refused(hop: float, tiny_bundle: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"segment_hop=.* is not"):
+@pytest.mark.parametrize(
+    ("hop", "message"),
+    [
+        *((hop, r"segment_hop=.* is not possible. Give 0.05 to") for hop in (0.01, 100, -1, float("nan"))),
+        *((hop, r"segment_hop=.* is not a number. Give one") for hop in (True, "0.5")),
+    ],
+)
+def test_hops_that_cannot_be_are_refused(hop: float, message: str, tiny_bundle: Path) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         Detector(tiny_bundle).detect(CLIP, segment_hop=hop)
 
 

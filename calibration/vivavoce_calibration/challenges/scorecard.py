@@ -14,7 +14,7 @@ from ..breakdown import OF_ATTACKS
 from ..corpora import CorpusError
 from ..metrics import FloatArray, Speakers, act_dcf, affordable, cllr, eer, eer_interpolated, joint_interval, min_dcf, roc_auc
 from .files import KINDS, Matched, Verifier
-from .tandem import ADCF_PAPER, asv_error_rates_at_eer, min_adcf, min_tdcf_2019, min_tdcf_2021, t_eer
+from .tandem import ADCF_PAPER, asv_error_rates_at_eer, min_adcf, min_tdcf_2019, min_tdcf_2021, sasv_eer, t_eer
 
 __all__ = ["ASV", "CM", "METRICS", "SASV", "Figure", "Part", "Scorecard", "figures", "scorecard", "verifier_kinds"]
 
@@ -45,10 +45,6 @@ def _rate(index: int, *classes: FloatArray) -> float:
     return asv_error_rates_at_eer(*classes)[index]
 
 
-def _against_both(measure: Callable[..., float], target: FloatArray, *others: FloatArray) -> float:
-    return measure(target, np.concatenate(others))
-
-
 METRICS = (
     Metric("EER", eer, CM, ("asvspoof2019", "asvspoof2021", "asvspoof5", "ctrsvdd", "svdd", "add")),
     Metric("minDCF", min_dcf, CM, ("asvspoof5",)),
@@ -65,10 +61,10 @@ METRICS = (
     Metric("verifier's spoof false alarm rate", partial(_rate, 2), ASV, ("asvspoof2019", "asvspoof2021")),
     Metric("min a-DCF", min_adcf, SASV, ("asvspoof5",)),
     Metric("min a-DCF, costs of the paper", partial(min_adcf, costs=ADCF_PAPER), SASV),
-    Metric("SASV-EER", partial(_against_both, eer), SASV),
+    Metric("SASV-EER", sasv_eer, SASV),
     Metric("SV-EER", eer, SASV[:2]),
     Metric("SPF-EER", eer, SASV[::2]),
-    Metric("SASV-EER, interpolated", partial(_against_both, eer_interpolated), SASV, ("sasvc2022",)),
+    Metric("SASV-EER, interpolated", partial(sasv_eer, eer=eer_interpolated), SASV, ("sasvc2022",)),
     Metric("SV-EER, interpolated", eer_interpolated, SASV[:2], ("sasvc2022",)),
     Metric("SPF-EER, interpolated", eer_interpolated, SASV[::2], ("sasvc2022",)),
 )

@@ -25,7 +25,6 @@ __all__ = [
     "ASVSPOOF5_ASV",
     "AdcfCosts",
     "AsvErrorRates",
-    "SasvEers",
     "TandemCosts",
     "TandemPoint",
     "asv_error_rates",
@@ -34,7 +33,7 @@ __all__ = [
     "min_adcf_point",
     "min_tdcf_2019",
     "min_tdcf_2021",
-    "sasv_eers",
+    "sasv_eer",
     "t_eer",
     "t_eer_point",
 ]
@@ -177,23 +176,16 @@ def min_adcf_point(target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, *,
     return Point.of(cost[point] / min(miss, nontarget_fa + spoof_fa), point, thresholds)
 
 
-class SasvEers(NamedTuple):
-    """Equal error rates of one score: targets against nontargets and spoofs, against nontargets, and against spoofs."""
-
-    sasv: float
-    sv: float
-    spf: float
-
-
-def sasv_eers(
+def sasv_eer(
     target: ArrayLike, nontarget: ArrayLike, spoof: ArrayLike, *, eer: Callable[[ArrayLike, ArrayLike], float] = eer
-) -> SasvEers:
-    """SASV-EER, SV-EER and SPF-EER, as SASVC 2022 names them.
+) -> float:
+    """SASV-EER, as SASVC 2022 names it: of targets against nontargets and spoofs. Its SV-EER and SPF-EER are `eer` of targets
+    against one of both.
 
-    They are ASVspoof's EER by default; `eer=eer_interpolated` is that of SASVC 2022's own code, which differs where scores tie.
+    It is ASVspoof's EER by default; `eer=eer_interpolated` is that of SASVC 2022's own code, which differs where scores tie.
     """
     others, spoofs = checked(nontarget, "nontarget"), checked(spoof, "spoofed")
-    return SasvEers(eer(target, np.concatenate((others, spoofs))), eer(target, others), eer(target, spoofs))
+    return eer(target, np.concatenate((others, spoofs)))
 
 
 # t-EER.

@@ -230,13 +230,13 @@ class LogMel(nn.Module):
         odd = torch.cat([-imaginary, real], dim=1)
         squares = [half.square() for half in ((a + c) + (b + d), (a + c) - (b + d), (a - c) + odd, (a - c) - odd)]
         powers = torch.cat([torch.add(*half.chunk(2, dim=1)) for half in squares], dim=1)
-        log = F.conv1d(powers, self.filters).clamp(min=self.floor).log10()
+        mel = F.conv1d(powers, self.filters)
+        if self.loudest is not None:
+            mel = mel * (10**self.loudest / mel.amax(dim=(1, 2), keepdim=True).clamp(min=self.floor))
+        log = mel.clamp(min=self.floor).log10()
         if self.ceiling:
             # Whisper's range: 80 dB below the loudest bin of the window.
-            loudest = log.amax(dim=(1, 2), keepdim=True)
-            log = torch.maximum(log, loudest - 8.0)
-            if self.loudest is not None:
-                log = log + (self.loudest - loudest)
+            log = torch.maximum(log, log.amax(dim=(1, 2), keepdim=True) - 8.0)
         return (log + 4.0) / 4.0
 
 
