@@ -12,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +232,12 @@ def test_alarm_is_recorded_and_told_to_a_command(call: Path, tiny_bundle: Path, 
 posix = pytest.mark.skipif(os.name != "posix", reason="Windows has no signals and pipes of this kind")
 
 
+def heed_signals() -> None:
+    """A test run in the background has Ctrl-C ignored, one under nohup hanging up, and children inherit that."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def listening(tiny_bundle: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
     """Starts the command; what is left of it ends with the test."""
@@ -241,9 +246,7 @@ def listening(tiny_bundle: Path) -> Iterator[Callable[..., subprocess.Popen[byte
     def begin(*arguments: object) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "vivavoce", "listen", "--bundle", tiny_bundle, *arguments]
         pipes: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-        # A test run in the background has Ctrl-C ignored, and its children inherit that.
-        default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-        started.append(subprocess.Popen(list(map(str, command)), preexec_fn=default, **pipes))
+        started.append(subprocess.Popen(list(map(str, command)), preexec_fn=heed_signals, **pipes))
         return started[-1]
 
     yield begin
