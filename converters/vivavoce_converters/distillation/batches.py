@@ -18,7 +18,7 @@ from vivavoce_calibration.corpora import Trial
 
 from ..checkpoints.load import OWN_WINDOW
 from ..networks.perceptron import Perceptron, fit_perceptron
-from .augmentation import RATE, augment, set_level, telephone
+from .augmentation import RATE, augment, set_level, transmit
 from .recipe import Recipe, Stage
 
 __all__ = ["Batches", "windows"]
@@ -48,33 +48,33 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         rows = np.stack([self._example(int(label), rng) for label in labels])
         return torch.from_numpy(rows), torch.from_numpy(labels).float()
 
-    def copies(self, count: int, telephoned: int = 0) -> Iterator[Tensor]:
+    def copies(self, count: int, transmitted: int = 0) -> Iterator[Tensor]:
         """The first 4 s of every trial as they are, then other parts at other levels, in batches.
 
-        Of these `count` copies of each trial the last `telephoned` pass through a telephone's codec.
+        Of these `count` copies of each trial the last `transmitted` are as the other end of a call hears them.
         """
-        total, direct = count * len(self.trials), (count - telephoned) * len(self.trials)
+        total, direct = count * len(self.trials), (count - transmitted) * len(self.trials)
         for start in range(0, total, self.recipe.batch):
             turns = range(start, min(start + self.recipe.batch, total))
-            rows = np.stack([self._copy(turn, telephoned=turn >= direct) for turn in turns])
+            rows = np.stack([self._copy(turn, transmitted=turn >= direct) for turn in turns])
             yield torch.from_numpy(rows)
 
     def fitted(self, stage: Stage, pooled: NDArray[np.float64], *, advance: Advance = quiet) -> Perceptron:
         """The perceptron of what was pooled of the copies that the stage asks for, in their order."""
         bonafide = np.tile([trial.key == "bonafide" for trial in self.trials], stage.fit)
         groups = np.tile([trial.group for trial in self.trials], stage.fit)
-        factors = np.repeat([1.0, stage.telephone_weight], [stage.fit - stage.telephoned, stage.telephoned])
+        factors = np.repeat([1.0, stage.transmitted_weight], [stage.fit - stage.transmitted, stage.transmitted])
         weights = np.repeat(factors, len(self.trials))
         return fit_perceptron(pooled, bonafide, groups, weights=weights, seed=self.recipe.seed, advance=advance)
 
-    def _copy(self, turn: int, *, telephoned: bool = False) -> NDArray[np.float32]:
+    def _copy(self, turn: int, *, transmitted: bool = False) -> NDArray[np.float32]:
         again, number = divmod(turn, len(self.trials))
         clip, rng = self._clip(number), np.random.default_rng([self.recipe.seed, turn, 1])
         if again:
             clip = _part(clip, int(rng.integers(OWN_WINDOW * 5 // 8, OWN_WINDOW + 1)), rng)
             clip = set_level(clip, rng)
-        if telephoned:
-            clip = telephone(clip, rng)
+        if transmitted:
+            clip = transmit(clip, rng)
         return np.resize(clip[:OWN_WINDOW], OWN_WINDOW)
 
     def _example(self, label: int, rng: Generator) -> NDArray[np.float32]:

@@ -253,7 +253,7 @@ class Run:
     def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage, advance: Advance) -> dict[str, Tensor]:
         """The perceptron of the encoders' states, batch by batch in turn, for copies of the labelled clips."""
         pooled, total = [], -(-stage.fit * len(batches.trials) // self.recipe.batch)
-        copies = batches.copies(stage.fit, stage.telephoned)
+        copies = batches.copies(stage.fit, stage.transmitted)
         with torch.no_grad(), self._half():
             for number, samples in enumerate(copies):
                 states = encoders[number % len(encoders)](samples.to(self.device))

@@ -84,8 +84,8 @@ class Stage(_Strict):
     `train` "back-end" leaves the front-end as it is: a fresh back-end's gradients would spoil what its layers have learnt.
     `score_weight` weighs the distance from the score of a perceptron of the teacher's states, which is fitted first.
     `fit` fits the student's own before the first step. Both are fitted on so many copies of each clip: the
-    first 4 s as they are, then other parts at other levels; the last `telephoned` of them through telephones' codecs, of which
-    each counts `telephone_weight`.
+    first 4 s as they are, then other parts at other levels; the last `transmitted` of them as the other end of a call hears
+    them (telephones' codecs, noise suppression), of which each counts `transmitted_weight`.
     """
 
     name: str
@@ -96,13 +96,13 @@ class Stage(_Strict):
     score_weight: float = Field(default=0.0, ge=0)
     train: Literal["all", "back-end"] = "all"
     fit: int = Field(default=0, ge=0)
-    telephoned: int = Field(default=0, ge=0)
-    telephone_weight: float = Field(default=0.3, gt=0)
+    transmitted: int = Field(default=0, ge=0)
+    transmitted_weight: float = Field(default=0.3, gt=0)
 
     @model_validator(mode="after")
-    def _copies_are_telephoned(self) -> Stage:
-        if self.telephoned > self.fit:
-            raise ValueError(f"{self.telephoned} of {self.fit} copies cannot be telephoned; raise fit")
+    def _copies_are_transmitted(self) -> Stage:
+        if self.transmitted > self.fit:
+            raise ValueError(f"{self.transmitted} of {self.fit} copies cannot be transmitted; raise fit")
         return self
 
     @property

@@ -67,7 +67,7 @@ def refit(
     model = graph.finish()
     if engine.precision == "int8" and engine.target != "tensorrt":
         halve(model)
-    notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.fit, "telephoned": stage.telephoned}
+    notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.fit, "transmitted": stage.transmitted}
     return _packed(bundle, engine, model.SerializeToString(), out, notes, corpora)
 
 
@@ -112,7 +112,7 @@ def _pooled(
     running, found = session(probe.SerializeToString(), threads=1), []
     total = stage.fit * len(batches.trials)
     context = engine.carry.context if engine.carry else 0
-    for samples in batches.copies(stage.fit, stage.telephoned):
+    for samples in batches.copies(stage.fit, stage.transmitted):
         for clip in samples.numpy():
             (means,) = running.run([mean], {engine.input: preceded(clip, len(clip) + context)[None]})
             found.append(means[0].astype(np.float64))

@@ -70,6 +70,22 @@ def test_nothing_above_four_kilohertz_passes_a_telephone(seed: int) -> None:
     assert power[4200:].sum() < 0.01 * power.sum()
 
 
+def test_suppression_leaves_the_voice_and_takes_the_noise() -> None:
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0, 0.01, len(SPEECH)).astype(np.float32)
+    gated = [effects.suppress_noise(x, np.random.default_rng(4)) for x in (noise, SPEECH + noise)]
+    assert np.std(gated[0]) < 0.6 * np.std(noise)
+    assert np.corrcoef(SPEECH, gated[1])[0, 1] > 0.95
+    assert not effects.suppress_noise(np.zeros(16_000, np.float32), rng).any()
+
+
+def test_a_call_is_a_telephone_or_suppression() -> None:
+    white = np.random.default_rng(5).normal(0, 0.1, 16_000).astype(np.float32)
+    power = [np.abs(np.fft.rfft(effects.transmit(white, np.random.default_rng(seed)))) ** 2 for seed in range(12)]
+    narrow = sum(bool(one[4200:].sum() < 0.01 * one.sum()) for one in power)
+    assert 0 < narrow < 12
+
+
 def test_mixing_reaches_the_ratio() -> None:
     noise = np.random.default_rng(1).standard_normal(len(SPEECH)).astype(np.float32)
     added = effects.mix(SPEECH, noise, 10.0) - SPEECH

@@ -95,7 +95,7 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
         "recipe": "default",
         "clips": 18,
         "copies": 3,
-        "telephoned": 1,
+        "transmitted": 1,
     }
     with pytest.raises(ConfigurationError, match=r"made"):
         refit(before, trials, tmp_path / "made", recipe())
