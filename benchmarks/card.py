@@ -3,7 +3,7 @@
 python benchmarks/card.py CORPUS             measure the embedded bundle on dev and eval, rewrite what is between the markers
 python benchmarks/card.py CORPUS --bundle B  the same for a bundle that is to be embedded
 python benchmarks/card.py --summary          rewrite the card's summary alone, which the bundle itself tells
-python benchmarks/card.py --check            fail where these parts do not tell of the embedded bundle
+python benchmarks/card.py --check            fail where these parts do not tell of the bundles that ship
 
 Reports, scores and streams are kept under --out, in a folder for each bundle, and are not measured again.
 """
@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from markers import between, rewrite
 from monitoring import LONG, Heard, Monitored, alarmed, below, delay, false_alarms, hourly, monitor, percent, seconds, table
+from shipped import SHIPPED
 
 from vivavoce.band import symmetric
 from vivavoce.bundle import MANIFEST, Bundle, Evaluation, Manifest, Rate, default_bundle
@@ -31,9 +32,7 @@ from vivavoce_calibration.report.wording import share, spelled
 from vivavoce_calibration.scoring import Scorer
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "error-rates.md"
 MARKERS = "<!-- card: begin -->\n", "<!-- card: end -->\n"
-CARD = ROOT / "docs" / "models.md"
 SUMMARY = "<!-- summary: begin -->\n", "<!-- summary: end -->\n"
 SUBSETS = ("dev", "eval")
 FIELDS = ("system_type", "language", "duration", "codec", "snr")
@@ -304,27 +303,36 @@ def lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", nargs="?", type=Path, help="a corpus that the builders' tools read, with dev and eval")
-    parser.add_argument("--bundle", type=Path, default=default_bundle(), help="default: the embedded bundle")
+    parser.add_argument("--bundle", type=Path, help="default: the embedded bundle; with --check all that ship")
     parser.add_argument("--name", help="what to call the corpus; default: its folder's name")
     parser.add_argument("--out", type=Path, default=ROOT / "runs" / "card", help="where to keep scores; default: runs/card")
-    parser.add_argument("--page", type=Path, default=PAGE, help="the page with the markers; default: docs/error-rates.md")
-    parser.add_argument("--card", type=Path, default=CARD, help="the page with the summary; default: docs/models.md")
+    parser.add_argument("--page", type=Path, help="the page with the markers; default: that of the bundle's name in docs/")
+    parser.add_argument("--card", type=Path, help="the page with the summary; default: that of the bundle's name in docs/")
     parser.add_argument("--summary", action="store_true", help="rewrite the summary alone")
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 where a part is of another bundle")
     options = parser.parse_args()
-    bundle = Bundle(options.bundle)
+    if options.check and not options.bundle:
+        return 0 if all(told_of(*one) for one in SHIPPED.values()) else 1
+    bundle = Bundle(options.bundle or default_bundle())
+    pages = SHIPPED.get(bundle.manifest.name, SHIPPED["default"])
+    place, page, own = bundle.path, options.page or pages.page, options.card or pages.card
     if options.check:
-        known = between(options.page, *MARKERS).startswith(subject(bundle))
-        return 0 if known and between(options.card, *SUMMARY) == summary(bundle) else 1
+        return 0 if told_of(place, own, page) else 1
     if options.summary:
-        rewrite(options.card, *SUMMARY, summary(bundle))
+        rewrite(own, *SUMMARY, summary(bundle))
         return 0
     if options.corpus is None:
         parser.error("Name a corpus, --summary or --check.")
-    found = {subset: measure(options.bundle, options.corpus, options.name, subset, options.out) for subset in SUBSETS}
-    rewrite(options.page, *MARKERS, card(bundle, found))
-    rewrite(options.card, *SUMMARY, summary(bundle))
+    found = {subset: measure(place, options.corpus, options.name, subset, options.out) for subset in SUBSETS}
+    rewrite(page, *MARKERS, card(bundle, found))
+    rewrite(own, *SUMMARY, summary(bundle))
     return 0
+
+
+def told_of(place: Path, own: Path, page: Path) -> bool:
+    """Whether a card and a page tell of the bundle that lies there."""
+    bundle = Bundle(place)
+    return between(page, *MARKERS).startswith(subject(bundle)) and between(own, *SUMMARY) == summary(bundle)
 
 
 if __name__ == "__main__":

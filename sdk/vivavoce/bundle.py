@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
-from .errors import BundleError, ConfigurationError
+from .errors import BundleError, ConfigurationError, MissingExtra
 from .files import sha256
 
 __all__ = [
@@ -55,6 +55,8 @@ GPU = r"^sm\d+\.\d+$"
 DEFAULT = "default"
 """The embedded bundle's name."""
 GROUP = "vivavoce.bundles"
+EXTRAS = ("large",)
+"""Bundles of this project that are distributions of their own; the extra that installs one has its name."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 # One path component: a bundle cannot point outside its own directory.
@@ -419,14 +421,20 @@ def bundle_path(bundle: str | os.PathLike[str] | None) -> Path:
     """A bundle's directory: `bundle` itself, or where the bundle of that name lies, unless there is such a directory here.
 
     "default", and None, name the embedded bundle; other names are those of bundles that are installed as packages of their own.
-    Raises ConfigurationError for what is no path.
+    Raises ConfigurationError for what is no path, and MissingExtra for a bundle that an extra of this package installs.
     """
     if not isinstance(bundle, str | os.PathLike | None):
         raise ConfigurationError(f"{type(bundle).__name__} is no bundle. Give a bundle's directory.")
     path = Path(DEFAULT if bundle is None else bundle)
     if bundle is not None and path.is_dir():
         return path
-    return default_bundle() if str(path) == DEFAULT else installed_bundles().get(str(path), path)
+    name = str(path)
+    if name == DEFAULT:
+        return default_bundle()
+    installed = installed_bundles()
+    if name in EXTRAS and name not in installed:
+        raise MissingExtra(f'The bundle "{name}"', name)
+    return installed.get(name, path)
 
 
 def installed_bundles() -> dict[str, Path]:

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from bundles import GAIN, WINDOW, make_bundle, raw_score
 
-from vivavoce import BundleError, ConfigurationError, Detector
+from vivavoce import BundleError, ConfigurationError, Detector, MissingExtra
 from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, bundle_path, schema
 from vivavoce.bundle_writing import UNCALIBRATED, uncalibrated
 from vivavoce.files import sha256
@@ -218,3 +218,12 @@ def test_a_bundle_of_a_package_is_found_by_its_name_and_the_package_not_imported
         Detector("gone")
     (tmp_path / "some").mkdir()
     assert bundle_path("some") == Path("some")
+
+
+def test_a_bundle_that_an_extra_installs_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vivavoce.bundle.installed_bundles", dict)
+    with pytest.raises(MissingExtra, match=r'"large" is not installed. Run: pip install "vivavoce\[large\]"'):
+        Detector("large")
+    make_bundle(tmp_path / "large")
+    assert Detector("large").threshold == 0.0
