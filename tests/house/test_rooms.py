@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections import Counter
-from collections.abc import Iterator
 from functools import cache
 from graphlib import TopologicalSorter
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-SOURCES = {
-    "vivavoce": "sdk",
-    "vivavoce_calibration": "calibration",
-    "vivavoce_converters": "converters",
-    "training_data": "converters",
-}
+from source_tree import ROOT, imported, modules
+
 LARGEST = 16
 """Modules that a folder may hold beside those that begin with _: what a reader can take in at once."""
 
@@ -56,17 +49,6 @@ MAY_IMPORT = {
 }
 
 
-@cache
-def modules() -> dict[str, Path]:
-    """Every module's file."""
-    found = {}
-    for package, source in SOURCES.items():
-        for path in sorted((ROOT / source / package).rglob("*.py")):
-            parts = path.relative_to(ROOT / source).with_suffix("").parts
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
 def room(module: str) -> str:
     package, *parts = module.split(".")
     if package == "training_data":
@@ -85,23 +67,11 @@ def room(module: str) -> str:
     return ".".join(inside)
 
 
-def imports(module: str) -> Iterator[str]:
-    """The modules of ours that a module imports, wherever in the file it does."""
-    path = modules()[module]
-    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (one.name for one in node.names if one.name in modules())
-        elif isinstance(node, ast.ImportFrom):
-            own = package[: len(package) + 1 - node.level] if node.level else []
-            base = ".".join([*own, *([node.module] if node.module else [])])
-            if base.split(".")[0] in SOURCES:
-                yield from (name if (name := f"{base}.{one.name}") in modules() else base for one in node.names)
-
-
 @cache
 def arrows() -> list[tuple[str, str]]:
-    return [(module, other) for module in modules() for other in set(imports(module)) if other != module]
+    return [
+        (module, other) for module, path in modules().items() for other, _ in set(imported(path, module)) if other != module
+    ]
 
 
 def test_every_arrow_between_rooms_is_in_the_table() -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vivavoce.bundle import Manifest
 
     from ..corpora import Trial
-    from ..evaluation import Subject
+    from ..evaluation import Report, Subject
     from ..scoring import Scored, Scorer
 
 __all__ = ["calibrate_command", "compare_command", "evaluate_command"]
@@ -84,16 +84,12 @@ def evaluate_command(
     By system, codec, source, duration, noise and language; give the same --out to go on after an interruption.
     """
     with needs_extra(EXTRA):
-        from ..challenges.files import find_submission, read_verifier, write_submission
+        from ..challenges.files import find_submission, read_verifier
         from ..challenges.partialspoof import segment_figures
         from ..corpora import read_corpus
-        from ..decisions import verdicts, write_predictions
-        from ..evaluation import Measured, evaluate
-        from ..report.page import page
-        from ..scoring import Scorer, write_scores
+        from ..evaluation import evaluate
+        from ..scoring import Scorer
         from .tables import evaluation_tables
-
-    import numpy as np
 
     bundle = bundle_path(bundle)
     opened = Bundle(bundle)
@@ -115,15 +111,7 @@ def evaluate_command(
     if segment_hop:
         found = segment_figures(trials, scores, scorer.detector(), corpus, segment_hop)
         report = report.model_copy(update={"segments": found})
-    write_scores(folder / "scores.tsv", scores)
-    told = verdicts(scores, manifest, point)
-    write_predictions(folder / "predictions.csv", trials, scores, told, manifest, point.threshold)
-    if submission:
-        write_submission(submission, folder, trials, (one.score for one in scores))
-    measured = Measured.of(trials, np.array([one.score for one in scores]))
-    with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:
-        file.write(report.model_dump_json(indent=2) + "\n")
-        html.write(page(report, measured, manifest.calibration))
+    _write_evaluation(folder, trials, scores, manifest, report, submission)
     if json:
         print(report.model_dump_json())
     else:
@@ -255,6 +243,34 @@ def compare_command(
     else:
         show(console(), *regression_tables(found), grid({"written to": str(folder)}))
     return BAD if found.broken else GOOD
+
+
+def _write_evaluation(
+    folder: Path,
+    trials: Sequence[Trial],
+    scores: Sequence[Scored],
+    manifest: Manifest,
+    report: Report,
+    submission: str | None,
+) -> None:
+    """Scores, decisions and report, each a file of the folder; and the scores as a challenge takes them."""
+    import numpy as np
+
+    from ..challenges.files import write_submission
+    from ..decisions import verdicts, write_predictions
+    from ..evaluation import Measured
+    from ..report.page import page
+    from ..scoring import write_scores
+
+    write_scores(folder / "scores.tsv", scores)
+    told = verdicts(scores, manifest, report.threshold)
+    write_predictions(folder / "predictions.csv", trials, scores, told, manifest, report.threshold.threshold)
+    if submission:
+        write_submission(submission, folder, trials, (one.score for one in scores))
+    measured = Measured.of(trials, np.array([one.score for one in scores]))
+    with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:
+        file.write(report.model_dump_json(indent=2) + "\n")
+        html.write(page(report, measured, manifest.calibration))
 
 
 def _monitored(opened: Bundle, manifest: Manifest, first: Sequence[Trial], second: Sequence[Trial], corpus: str) -> Manifest:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -11,6 +11,11 @@ from vivavoce.bundle import TARGETS
 from vivavoce.errors import needs_extra
 from vivavoce.terminal.console import BAD, GOOD, console, show, tell_error
 from vivavoce.terminal.progress_bars import bars
+
+if TYPE_CHECKING:
+    from vivavoce_calibration.regression import Limits
+
+    from ..steps.quantize import Gate
 
 __all__ = ["build_engine_command", "convert_command", "distill_command", "quantize_command", "refit_command"]
 
@@ -126,16 +131,11 @@ def quantize_command(
         from vivavoce_calibration.regression import load_limits
 
         from ..quantization.sensitivity import parse_budget
-        from ..steps.quantize import LIMITS, Gate, GateError, quantize_bundle, round_weights
+        from ..steps.quantize import LIMITS, GateError, quantize_bundle, round_weights
         from .tables import quantization_tables
 
     allowed, share = load_limits(limits) if limits else LIMITS, parse_budget(budget) if budget else None
-    compared = None
-    if not no_gate:
-        corpus = gate or calibration
-        trials = read_corpus(corpus, subset=gate_subset or "dev", or_all=gate_subset is None)
-        gated = gate_subset or ("dev" if any(trial.subset for trial in trials) else "all")
-        compared = Gate(trials, corpus.resolve().name, gated, allowed, force)
+    compared = None if no_gate else _gate(gate or calibration, gate_subset, allowed, force)
     opened, ranges = open_bundle(bundle), read_corpus(calibration, subset=subset or "train", or_all=subset is None)
     if weights_only:
         with bars() as stages:
@@ -145,27 +145,29 @@ def quantize_command(
     try:
         with bars() as stages:
             made = quantize_bundle(
-                opened,
-                out,
-                ranges,
-                target,
-                count=count,
-                keep_float=keep_float,
-                gate=compared,
-                budget=share,
-                stages=stages,
+                opened, out, ranges, target, count=count, keep_float=keep_float, gate=compared, budget=share, stages=stages
             )
     except GateError as error:
         show(console(), *regression_tables(error.regression))
         tell_error(error)
+        typer.echo("With --force it is written all the same.", err=True)
         return BAD
     show(console(), *quantization_tables(made.manifest))
-    if made.manifest.regression is None:
-        typer.echo(f"Next: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
-        return GOOD
-    show(console(), *regression_tables(made.manifest.regression), *calibration_tables(made.manifest))
-    typer.echo(f"Next: vivavoce evaluate {out} CORPUS")
+    if found := made.manifest.regression:
+        show(console(), *regression_tables(found), *calibration_tables(made.manifest))
+    typer.echo(f"Next: vivavoce {f'evaluate {out} CORPUS' if found else f'calibrate {out} CORPUS --subset dev --out NEW'}")
     return GOOD
+
+
+def _gate(corpus: Path, subset: str | None, limits: Limits, force: bool) -> Gate:
+    """The trials to calibrate and compare on: by default the subset dev, or all of a corpus without subsets."""
+    from vivavoce_calibration.corpora import read_corpus
+
+    from ..steps.quantize import Gate
+
+    trials = read_corpus(corpus, subset=subset or "dev", or_all=subset is None)
+    gated = subset or ("dev" if any(trial.subset for trial in trials) else "all")
+    return Gate(trials, corpus.resolve().name, gated, limits, force)
 
 
 def refit_command(

@@ -25,7 +25,7 @@ def mixed_precision(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     opset = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
     if opset < 19 and any(node.op_type == "DequantizeLinear" for node in model.graph.node):
-        raise ConfigurationError(f"Opset {opset} has no float16 beside INT8; 19 is the first. Use --rest float32.")
+        raise ConfigurationError(f"Opset {opset} has no float16 beside INT8; 19 is the first. Leave the rest in float32.")
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     spectral = sorted({node.name for node in Graph(copy).leading_to("Log")})

@@ -130,8 +130,8 @@ def _explained(messages: list[str], options: BuildOptions) -> str:
     """TensorRT's reason for giving up, with what to try."""
     cause = messages[0] if messages else "it gives no reason"
     if "memory" in cause.lower():
-        return f"{cause}. Free memory of the GPU, or try another --workspace than {options.workspace} (MiB)."
-    return f"{cause}. Try --rest float32, or another version of TensorRT."
+        return f"{cause}. Free memory of the GPU, or try another workspace than {options.workspace} (MiB)."
+    return f"{cause}. Leave the rest in float32, or try another version of TensorRT."
 
 
 def _source(bundle: Bundle, precision: str | None) -> EngineFile:
@@ -264,5 +264,5 @@ def _require_scores(bundle: Bundle, file: EngineFile, source: EngineFile) -> Non
     if not deviation <= tolerance:
         raise BuildError(
             f"The engine's scores differ from those of {source.file} by {deviation:.2g}, more than {tolerance}. "
-            f"Use --rest float32."
+            f"Leave the rest in float32."
         )

@@ -46,7 +46,7 @@ class GateError(VivavoceError, RuntimeError):
     def __init__(self, regression: Regression) -> None:
         super().__init__(
             f"The INT8 engine is too far from float32: {'; '.join(regression.broken)}. Give a budget, such as flips=0.5%, to "
-            f"leave in float what suffers most, or write it all the same with --force."
+            f"leave in float what suffers most."
         )
         self.regression = regression
 

@@ -104,13 +104,7 @@ def listen(
     with ExitStack() as stack:
         stack.enter_context(_until_told(opened))
         stack.enter_context(opened)
-        told = f"{heading(detector)}; {_terms(alarms)}; {_ears(opened)}"
-        start = {"listening": _ears(opened), **_settings(detector, alarms)}
-        view = (
-            JsonEvents(start, all_verdicts=scores)
-            if json
-            else _lines(out, told, detector, opened, scores=scores, moving=moving)
-        )
+        view = _view(out, detector, opened, alarms, scores=scores, json=json, moving=moving)
         stack.enter_context(view)
         alarm = recorder = None
         if alarm_command is not None:
@@ -218,8 +212,12 @@ def _piped(rate: int | None, channels: int | None, format: str | None) -> AudioS
     return PcmSource(pipe, rate, channels or 1, dtype=PCM[format or "s16le"])
 
 
-def _lines(out: Console, told: str, detector: Detector, source: AudioSource, scores: bool, moving: bool) -> Lines:
-    name = unit(detector)
+def _view(
+    out: Console, detector: Detector, source: AudioSource, alarms: Alarms, *, scores: bool, json: bool, moving: bool
+) -> View:
+    if json:
+        return JsonEvents({"listening": _ears(source), **_settings(detector, alarms)}, all_verdicts=scores)
+    told, name = f"{heading(detector)}; {_terms(alarms)}; {_ears(source)}", unit(detector)
     if not moving:
         return Lines(out, told, name, scores=scores)
     return Panel(out, told, name, scores=scores, band=detector.band, sample_rate=source.sample_rate)

@@ -162,7 +162,7 @@ def test_what_the_builder_refuses_is_told_with_a_remedy(tmp_path: Path, gpu: Gpu
 
 
 def test_an_engine_that_scores_otherwise_is_not_kept(tmp_path: Path, gpu: Gpu) -> None:
-    with pytest.raises(BuildError, match=r"scores differ .* more than 1e-09. Use --rest float32"):
+    with pytest.raises(BuildError, match=r"scores differ .* more than 1e-09. Leave the rest in float32"):
         build_engine_bundle(Bundle(with_int8(tmp_path / "bundle", tolerance=1e-9)), tmp_path / "out", options=FLOAT32)
     gpu.error_when_quiet = 1.0
     with pytest.raises(BuildError, match=r"scores differ from those of int8\.tensorrt\.onnx by 1, more than 0\.6"):
@@ -291,7 +291,7 @@ def test_float16_of_an_int8_model_keeps_its_rules_and_its_scores() -> None:
 
 
 def test_float16_beside_int8_needs_an_opset_that_has_it() -> None:
-    with pytest.raises(ConfigurationError, match=r"Opset 18 .* Use --rest float32"):
+    with pytest.raises(ConfigurationError, match=r"Opset 18 .* Leave the rest in float32"):
         mixed_precision(onnx.load_from_string(make_network(opset=18)))
 
 
