@@ -179,7 +179,7 @@ def suppress_noise(x: Samples, rng: Generator) -> Samples:
     if not np.any(noisy):
         return x
     gated = noisereduce.reduce_noise(noisy, RATE, stationary=stationary, prop_decrease=share)
-    return gated.astype(np.float32, copy=False)
+    return np.asarray(gated, np.float32)
 
 
 def opus_quality(rate: float) -> float:
