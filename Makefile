@@ -34,7 +34,7 @@ quick: $(DEV)/.done lint
 	$(PYTEST) -m "not slow" $(QUICK)
 
 nightly: $(DEV)/.done lint
-	$(PYTEST) --durations 30
+	$(PYTEST) --durations 30 --cov --cov-report term
 
 lint: $(DEV)/.done
 	$(DEV)/bin/ruff check .
@@ -79,6 +79,7 @@ docs: $(DEV)/.done
 release: $(DEV)/.done
 	rm -rf dist
 	$(DEV)/bin/python -m build
+	$(DEV)/bin/python -m build --outdir dist sdk/large
 	$(DEV)/bin/uv tool run twine check --strict dist/*
 	$(DEV)/bin/uv tool run check-wheel-contents dist/*.whl
 

@@ -34,12 +34,21 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module", params=["newest", "least"])
+@pytest.fixture(scope="module", params=["newest", "least", "python3.12", "python3.13", "python3.14"])
 def python(request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment that holds the wheel with the extra `app`, at the newest or the least versions."""
+    """The interpreter of a fresh environment that holds the wheel with the extra `app`, at the newest or the least versions.
+
+    Or at the newest for another Python that is on this machine's path.
+    """
     (wheel,) = built.glob("*.whl")
     folder = tmp_path_factory.mktemp("environment")
-    venv.create(folder, with_pip=True)
+    if request.param.startswith("python"):
+        other = shutil.which(request.param)
+        if not other or subprocess.run([other, "--version"], capture_output=True).returncode:
+            pytest.skip(f"{request.param} is not on this machine's path")
+        subprocess.run([other, "-m", "venv", folder], check=True)
+    else:
+        venv.create(folder, with_pip=True)
     found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     install = [found, "-m", "pip", "install", "--quiet"]
     if request.param == "least":
@@ -69,7 +78,7 @@ def test_the_source_distribution_holds_what_its_tests_read(built: Path) -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if tracked.returncode:
         pytest.skip("not a checkout")
-    assert {name for name in tracked.stdout.splitlines() if not name.startswith(".ci/")} <= names
+    assert {name for name in tracked.stdout.splitlines() if not name.startswith((".ci/", "sdk/large/"))} <= names
 
 
 @pytest.mark.slow
@@ -89,6 +98,23 @@ def test_the_quickstart_runs_word_for_word(python: Path, tmp_path: Path) -> None
         path = os.pathsep.join([str(python.parent), os.environ["PATH"]])
         for block in re.findall(r"(?<!-->\n)^```sh\n(.*?)^```$", QUICKSTART, re.MULTILINE | re.DOTALL):
             subprocess.run(["bash", "-euc", block], cwd=tmp_path, env=os.environ | {"PATH": path}, check=True)
+
+
+@pytest.mark.slow
+def test_the_larger_bundle_is_a_wheel_of_data_that_the_command_finds(python: Path, tmp_path: Path) -> None:
+    place = ROOT / "sdk" / "large"
+    if not place.is_dir():
+        pytest.skip("the larger bundle is a distribution of its own")
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, place]
+    subprocess.run(build, check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        names = {name for name in file.namelist() if ".dist-info/" not in name}
+    assert names == {f"vivavoce_large/{path.name}" for path in (place / "vivavoce_large").iterdir()}
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", wheel], check=True)
+    scan = [python, "-m", "vivavoce", "scan", "--json", "--exit-zero", "--bundle", "large"]
+    done = subprocess.run([*scan, ROOT / "examples" / "audio" / "human_june_fr.flac"], check=True, capture_output=True)
+    assert json.loads(done.stdout)["provenance"]["bundle"] == "large"
 
 
 @pytest.mark.slow
