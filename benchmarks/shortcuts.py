@@ -289,10 +289,10 @@ def write(detector: Detector, corpus: Path, measured: Mapping[str, list[Pair]]) 
     bounds = {name: Bound.of(tuple(worst(found[name]) for found in (first, examples) if name in found)) for name in measured}
     rewrite(TEST, "    # bounds: begin\n", "    # bounds: end\n", "".join(bound.line(name) for name, bound in bounds.items()))
     manifest = detector.bundle.manifest
-    loose = "; ".join(name for name, bound in bounds.items() if bound.loose)
+    loose = "\n".join(f"- {name}" for name, bound in bounds.items() if bound.loose)
     page = (
         f"Measured on `{manifest.name}` {manifest.version} at the operating point `{manifest.default_operating_point}`, "
-        f"clips of `{corpus.name}` dev. Bounded only loosely: {loose or 'nothing'}.\n\n{table(measured)}"
+        f"clips of `{corpus.name}` dev. Bounded only loosely:\n\n{loose or '- nothing'}\n\n{table(measured)}"
     )
     rewrite(PAGE, "<!-- shortcuts: begin -->\n", "<!-- shortcuts: end -->\n", page)
 

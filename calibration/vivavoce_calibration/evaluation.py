@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from vivavoce.bundle import Bundle, Evaluation, Manifest, OperatingPoint, Rate
+from vivavoce.result import Segment
 
 from .breakdown import OF_ATTACKS, slices, split_scores
 from .challenges.files import Verifier
 from .challenges.scorecard import ASV, CM, SASV, Figure, figures, verifier_kinds
 from .corpora import CorpusError, Key, Trial
 from .decisions import Outcome, outcomes, verdicts
+from .llr import min_cllr
 from .metrics import (
     FloatArray,
     Interval,
@@ -123,12 +125,18 @@ class Worst(_Frozen):
     system: str | None
     source: str | None
     reason: str | None
+    segments: tuple[Segment, ...] = ()
+    """The scores of its parts, where segments were asked for."""
 
 
 class Report(_Frozen):
     """Everything that was measured, ready to be written as JSON."""
 
     subject: Subject
+    date: str = ""
+    """The day, as 2026-11-29."""
+    command: str = ""
+    """What was called to measure it."""
     threshold: OperatingPoint
     """The shipped operating point, with the rates that the bundle's manifest gives for it."""
     calibrated: bool
@@ -243,11 +251,11 @@ def measure(
     calibrated: bool,
     draws: int | None = None,
 ) -> tuple[Evaluation, ...]:
-    """The figures of a corpus. Cllr and actDCF are there for log-likelihood ratios only: of other scores they mean nothing."""
+    """The figures of a corpus. Cllr, minCllr and actDCF are of log-likelihood ratios: other scores have none."""
     draws = draws or affordable(measured.bonafide.size + measured.spoof.size)
     metrics: dict[str, Metric] = {"EER": eer, "minDCF": min_dcf, "AUC": roc_auc}
     if calibrated:
-        metrics |= {"actDCF": act_dcf, "Cllr": cllr}
+        metrics |= {"actDCF": act_dcf, "Cllr": cllr, "minCllr": min_cllr}
     metrics[f"HTER at {point.name}"] = lambda bonafide, spoof: error_rates(bonafide, spoof, point.threshold).hter
     found: dict[str, Interval | Rate] = {name: measured.interval(metric, draws) for name, metric in metrics.items()}
     here = _here(point, measured, subject.corpus)

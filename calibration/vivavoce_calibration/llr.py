@@ -10,14 +10,15 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
+from sklearn.isotonic import isotonic_regression
 from sklearn.linear_model import LogisticRegression
 
 from vivavoce.bundle import Calibration
 from vivavoce.errors import ConfigurationError
 
-from .metrics import FloatArray
+from .metrics import FloatArray, checked, cllr
 
-__all__ = ["fit", "llr", "raw"]
+__all__ = ["best_llrs", "fit", "llr", "min_cllr", "raw"]
 
 
 def fit(bonafide: ArrayLike, spoof: ArrayLike, *, corpus: str, prior: float = 0.5) -> Calibration:
@@ -59,6 +60,30 @@ def raw(calibration: Calibration | None, ratios: ArrayLike) -> FloatArray:
     """The inverse of `llr`. It holds for recordings too, since their score is a weighted mean of their windows'."""
     values = np.asarray(ratios, np.float64)
     return values if calibration is None else (values - calibration.offset) / calibration.scale
+
+
+def min_cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
+    """The least Cllr, in bits from 0 to 1, that any calibration keeping the order of the scores has on these very trials.
+
+    What Cllr has beyond it is the calibration's fault, what is left is the detector's: Brümmer and du Preez,
+    "Application-independent evaluation of speaker detection", 2006. Raises ConfigurationError as `eer` does.
+    """
+    return cllr(*best_llrs(bonafide, spoof))
+
+
+def best_llrs(bonafide: ArrayLike, spoof: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Log-likelihood ratios that fit the labels of bona fide (n,) and spoofed (m,) trials best, some of them infinite.
+
+    They are found by pooling adjacent violators, so they rise with the scores, and equal scores have equal ones.
+    """
+    genuine, fake = checked(bonafide, "bona fide"), checked(spoof, "spoofed")
+    distinct, group = np.unique(np.concatenate((genuine, fake)), return_inverse=True)
+    trials = np.bincount(group, minlength=distinct.size)
+    living = np.bincount(group[: genuine.size], minlength=distinct.size)
+    probability = np.asarray(isotonic_regression(living / trials, sample_weight=trials, y_min=0, y_max=1), np.float64)
+    with np.errstate(divide="ignore"):
+        ratios = np.log(probability) - np.log1p(-probability) - math.log(genuine.size / fake.size)
+    return ratios[group[: genuine.size]], ratios[group[genuine.size :]]
 
 
 def _regression(genuine: FloatArray, fake: FloatArray, prior: float) -> tuple[float, float]:

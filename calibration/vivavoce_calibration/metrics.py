@@ -27,6 +27,7 @@ __all__ = [
     "checked",
     "cllr",
     "det_curve",
+    "ece",
     "eer",
     "eer_interpolated",
     "eer_point",
@@ -194,6 +195,18 @@ def cllr(bonafide: ArrayLike, spoof: ArrayLike) -> float:
     genuine, fake = checked(bonafide, "bona fide"), checked(spoof, "spoofed")
     nats = np.mean(np.logaddexp(0.0, -genuine)) + np.mean(np.logaddexp(0.0, fake))
     return float(nats / (2 * np.log(2)))
+
+
+def ece(bonafide: ArrayLike, spoof: ArrayLike, log_odds: float = 0.0) -> float:
+    """The empirical cross-entropy in bits of log-likelihood ratios at prior log odds ln(P(bona fide) / P(spoof)): what is left
+    to learn of a trial's class once its ratio is told. At odds of 1 it is `cllr`.
+
+    Ramos and Gonzalez-Rodriguez, "Reliable support: measuring calibration of likelihood ratios", 2013.
+    """
+    genuine, fake = checked(bonafide, "bona fide"), checked(spoof, "spoofed")
+    prior = 1 / (1 + math.exp(-log_odds))
+    living, spoofed = np.mean(np.logaddexp(0.0, -genuine - log_odds)), np.mean(np.logaddexp(0.0, fake + log_odds))
+    return float((prior * living + (1 - prior) * spoofed) / np.log(2))
 
 
 def _weights(p_spoof: float, c_miss: float, c_fa: float) -> tuple[float, float]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import pickle
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,9 +15,46 @@ from numpy.typing import ArrayLike, NDArray
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import CorpusError
-from vivavoce_calibration.metrics import FloatArray, checked, eer
+from vivavoce_calibration.metrics import FloatArray, Interval, checked, eer, joint_interval
 
-__all__ = ["range_eer", "segment_eer", "segment_labels", "utterance_eer"]
+__all__ = [
+    "Labelled",
+    "labelled_segments",
+    "labelled_time",
+    "labelled_utterances",
+    "range_eer",
+    "segment_eer",
+    "segment_labels",
+    "utterance_eer",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """What an EER is taken of: one value for each bona fide and each spoofed part, and the utterances that the parts are of."""
+
+    metric: Callable[[FloatArray, FloatArray], float]
+    bonafide: FloatArray
+    spoof: FloatArray
+    utterances: tuple[Sequence[str], Sequence[str]]
+
+    def eer(self) -> float:
+        """The EER, from 0 to 1."""
+        return self.metric(self.bonafide, self.spoof)
+
+    def interval(self, speakers: Mapping[str, str | None], *, draws: int, level: float = 0.95) -> Interval | None:
+        """The EER with its bootstrap interval: speakers are drawn with all their utterances, utterances with all their parts.
+
+        An utterance whose speaker is None is drawn for itself. Where a class has one speaker, utterances are drawn instead;
+        None where it has one utterance.
+        """
+        for known in (speakers, {}):
+            one, other = ([known.get(name) or name for name in names] for names in self.utterances)
+            if len(set(one)) > 1 and len(set(other)) > 1:
+                classes = {"bona fide": self.bonafide, "spoofed": self.spoof}
+                drawn = dict(zip(classes, (one, other), strict=True))
+                return joint_interval(self.metric, classes, speakers=drawn, draws=draws, level=level)
+        return None
 
 
 def segment_labels(path: Path | str) -> dict[str, NDArray[np.bool_]]:
@@ -54,6 +92,17 @@ def segment_eer(
 
     Raises ConfigurationError when utterances or lengths do not match, or a score is not a number.
     """
+    return labelled_segments(labels, scores, label_seconds=label_seconds, score_seconds=score_seconds).eer()
+
+
+def labelled_segments(
+    labels: Mapping[str, NDArray[np.bool_]],
+    scores: Mapping[str, ArrayLike],
+    *,
+    label_seconds: float,
+    score_seconds: float,
+) -> Labelled:
+    """The segments that `segment_eer` is of, from the same arguments."""
     _require_same(labels, scores)
     pooled = max(1, round(label_seconds / score_seconds))
     repeated = max(1, round(score_seconds / label_seconds))
@@ -72,7 +121,12 @@ def segment_eer(
         length = min(len(values), len(truth))
         bonafide.append(values[:length][truth[:length]])
         spoof.append(values[:length][~truth[:length]])
-    return eer(np.concatenate(bonafide), np.concatenate(spoof))
+    owners = _owners(labels, bonafide), _owners(labels, spoof)
+    return Labelled(eer, np.concatenate(bonafide), np.concatenate(spoof), owners)
+
+
+def _owners(names: Iterable[str], parts: Iterable[FloatArray]) -> list[str]:
+    return [name for name, values in zip(names, parts, strict=True) for _ in range(len(values))]
 
 
 def utterance_eer(labels: Mapping[str, NDArray[np.bool_]], scores: Mapping[str, ArrayLike]) -> float:
@@ -80,10 +134,15 @@ def utterance_eer(labels: Mapping[str, NDArray[np.bool_]], scores: Mapping[str, 
 
     `labels` and `scores` are as for `segment_eer`, of any resolutions. Raises ConfigurationError when utterances do not match.
     """
+    return labelled_utterances(labels, scores).eer()
+
+
+def labelled_utterances(labels: Mapping[str, NDArray[np.bool_]], scores: Mapping[str, ArrayLike]) -> Labelled:
+    """The utterances that `utterance_eer` is of, from the same arguments."""
     _require_same(labels, scores)
-    lowest = {name: float(np.min(np.asarray(scores[name], dtype=np.float64))) for name in labels}
-    bonafide = [lowest[name] for name, truth in labels.items() if truth.all()]
-    return eer(bonafide, [lowest[name] for name, truth in labels.items() if not truth.all()])
+    names = tuple([name for name, truth in labels.items() if truth.all() == living] for living in (True, False))
+    bonafide, spoof = (np.array([np.min(np.asarray(scores[name], np.float64)) for name in own]) for own in names)
+    return Labelled(eer, bonafide, spoof, (names[0], names[1]))
 
 
 def range_eer(
@@ -104,20 +163,41 @@ def range_eer(
 
     Raises ConfigurationError when utterances do not match, scores leave time uncovered, or one is not a number.
     """
+    return labelled_time(spoofed, durations, scores, score_seconds=score_seconds).eer()
+
+
+def labelled_time(
+    spoofed: Mapping[str, Sequence[tuple[float, float]]],
+    durations: Mapping[str, float],
+    scores: Mapping[str, ArrayLike],
+    *,
+    score_seconds: float,
+) -> Labelled:
+    """The pieces of time that `range_eer` is of, from the same arguments; each is told by its number."""
     _require_same(durations, scores)
     pieces = [
         _pieces(name, spoofed.get(name, ()), length, np.asarray(scores[name], dtype=np.float64), score_seconds)
         for name, length in durations.items()
     ]
+    owners = _owners(durations, [values for values, _, _ in pieces])
     values, bonafide, spoof = (np.concatenate(parts) for parts in zip(*pieces, strict=True))
     checked(values, "scored")
-    distinct, group = np.unique(values, return_inverse=True)
-    flagged = np.cumsum(np.bincount(group, bonafide, distinct.size)), np.cumsum(np.bincount(group, spoof, distinct.size))
-    if not (flagged[0][-1] > 0 and flagged[1][-1] > 0):
+    living, fake = np.flatnonzero(bonafide), np.flatnonzero(spoof)
+    if not (living.size and fake.size):
         raise ConfigurationError("All of the time is of one class. Give utterances with bona fide and with spoofed parts.")
-    false_alarms, misses = (np.append(0, flagged[0]) / flagged[0][-1], 1 - np.append(0, flagged[1]) / flagged[1][-1])
-    point = np.argmin(np.abs(false_alarms - misses))
-    return float((false_alarms[point] + misses[point]) / 2)
+    distinct, group = np.unique(values, return_inverse=True)
+
+    def metric(one: FloatArray, other: FloatArray) -> float:
+        false_alarms, flagged = (
+            np.append(0, np.cumsum(np.bincount(group[own], seconds[own], distinct.size)))
+            for own, seconds in ((one.astype(int), bonafide), (other.astype(int), spoof))
+        )
+        false_alarms, misses = false_alarms / false_alarms[-1], 1 - flagged / flagged[-1]
+        point = np.argmin(np.abs(false_alarms - misses))
+        return float((false_alarms[point] + misses[point]) / 2)
+
+    names = tuple([owners[place] for place in places] for places in (living, fake))
+    return Labelled(metric, living.astype(np.float64), fake.astype(np.float64), (names[0], names[1]))
 
 
 def _pieces(

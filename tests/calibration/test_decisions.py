@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,12 @@ def test_a_line_keeps_what_it_can_carry(name: str) -> None:
     arrived, rate = through(name, (low + high, 16_000))
     assert (rate, len(arrived)) == (LINES[name].rate, LINES[name].rate)
     spectrum = np.abs(np.fft.rfft(arrived)) / len(arrived)
-    assert spectrum[500] == pytest.approx(0.1, rel=0.2)
-    assert rate == 8_000 or spectrum[6_000] == pytest.approx(0.1, rel=0.2)
+    assert spectrum[500] == pytest.approx(0.1, rel=0.3)
+    assert rate == 8_000 or spectrum[6_000] == pytest.approx(0.1, rel=0.3)
 
 
 def test_lines_are_known_by_name() -> None:
-    assert {"g711-mulaw", "g711-alaw", "gsm-fr", "pcm-8k", "pcm-16k"} <= set(HERE)
+    assert set(HERE) >= LINES.keys() - ({} if find_spec("av") else {"amr-nb", "g722"})
     with pytest.raises(ConfigurationError, match='no telephone line "g729"'):
         available("g729")
 

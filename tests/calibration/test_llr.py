@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vivavoce.errors import ConfigurationError
-from vivavoce_calibration.llr import fit, llr, raw
-from vivavoce_calibration.metrics import act_dcf, cllr, eer, min_dcf
+from vivavoce_calibration.llr import best_llrs, fit, llr, min_cllr, raw
+from vivavoce_calibration.metrics import act_dcf, cllr, ece, eer, min_dcf
 
 Array = NDArray[np.float64]
 
@@ -101,3 +101,25 @@ def test_raw_undoes_llr() -> None:
 def test_what_has_no_map_is_refused(bonafide: list[float], spoof: list[float], prior: float, says: str) -> None:
     with pytest.raises(ConfigurationError, match=says):
         fit(bonafide, spoof, corpus="c", prior=prior)
+
+
+def test_the_best_calibration_keeps_the_order_and_costs_least() -> None:
+    assert min_cllr([2, 3], [0, 1]) == 0
+    assert min_cllr([0, 1], [2, 3]) == pytest.approx(1)
+    assert min_cllr([1, 1], [1, 1, 1]) == pytest.approx(1)
+    # Pooled by hand: 0 alone, 1 and 2 together (one of three is bona fide), 3 alone.
+    genuine, fake = best_llrs([1, 3], [0, 2, 2])
+    assert genuine.tolist() == pytest.approx([np.log(1 / 2) - np.log(2 / 3), np.inf])
+    assert fake.tolist() == pytest.approx([-np.inf, genuine[0], genuine[0]])
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(1, 1, 200), rng.normal(-1, 1, 300)
+    assert min_cllr(one, other) == pytest.approx(min_cllr(np.exp(one), np.exp(other)))
+    assert all(min_cllr(one, other) < cllr(scale * one + shift, scale * other + shift) for scale in (1, 2) for shift in (-1, 0))
+
+
+def test_the_cross_entropy_at_even_odds_is_cllr() -> None:
+    one, other = [2.0, -0.5], [-1.0, 0.3, -4.0]
+    assert ece(one, other) == pytest.approx(cllr(one, other))
+    for prior in (0.01, 0.5, 0.9):
+        nothing = -prior * np.log2(prior) - (1 - prior) * np.log2(1 - prior)
+        assert ece([0.0], [0.0], np.log(prior / (1 - prior))) == pytest.approx(nothing)

@@ -7,19 +7,23 @@ import re
 from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pytest
+import soundfile
 from bundles import make_bundle
 from loudness_corpus import make_corpus
 
 from vivavoce import ConfigurationError, Detector
 from vivavoce.bundle import MANIFEST, Bundle, Manifest
+from vivavoce.result import Segment
 from vivavoce_calibration.calibrate import calibrated
 from vivavoce_calibration.challenges.tandem import asv_error_rates_at_eer, min_adcf, min_tdcf_2021, t_eer
 from vivavoce_calibration.commands.verbs import calibrate_command, evaluate_command
 from vivavoce_calibration.corpora import CorpusError, Trial, read_corpus
 from vivavoce_calibration.evaluation import Measured, Report, Subject, evaluate
+from vivavoce_calibration.llr import min_cllr
 from vivavoce_calibration.metrics import (
     act_dcf,
     cllr,
@@ -30,6 +34,7 @@ from vivavoce_calibration.metrics import (
 )
 from vivavoce_calibration.operating_points import clopper_pearson
 from vivavoce_calibration.report.page import page
+from vivavoce_calibration.report.players import players
 from vivavoce_calibration.scoring import Scored
 
 SUBJECT = Subject(bundle="loudness 1", manifest_sha256="0" * 64, engine="float32.onnx", corpus="made up", subset="eval")
@@ -73,10 +78,10 @@ def test_the_figures_are_those_of_the_metrics(report: Report) -> None:
     bonafide, spoof = both["bonafide"], both["spoof"]
     rates = error_rates(bonafide, spoof, 0.0)
     expected = {
-        **{metric.__name__: metric(bonafide, spoof) for metric in (eer, min_dcf, roc_auc, act_dcf, cllr)},
+        **{metric.__name__: metric(bonafide, spoof) for metric in (eer, min_dcf, roc_auc, act_dcf, cllr, min_cllr)},
         **{"HTER at eer": rates.hter, "FNR at eer": rates.fnr, "FPR at eer": rates.fpr},
     }
-    names = {"eer": "EER", "min_dcf": "minDCF", "roc_auc": "AUC", "act_dcf": "actDCF", "cllr": "Cllr"}
+    names = {"eer": "EER", "min_dcf": "minDCF", "roc_auc": "AUC", "act_dcf": "actDCF", "cllr": "Cllr", "min_cllr": "minCllr"}
     found = {one.metric: one for one in report.figures}
     assert {name: one.value for name, one in found.items()} == pytest.approx({names.get(k, k): v for k, v in expected.items()})
     assert all(one.low <= one.value <= one.high and one.low < one.high for one in report.figures)
@@ -89,7 +94,7 @@ def test_scores_without_calibration_have_no_cost_of_their_own(bundle: Path) -> N
     manifest = Bundle(bundle).manifest.model_copy(update={"calibration": None})
     found = evaluate(*scored(), manifest, SUBJECT, draws=10)
     assert [one.metric for one in found.figures][:3] == ["EER", "minDCF", "AUC"]
-    assert not {"actDCF", "Cllr"} & {one.metric for one in found.figures}
+    assert not {"actDCF", "Cllr", "minCllr"} & {one.metric for one in found.figures}
     text = page(found, Measured.of(scored()[0], np.array([one.score for one in scored()[1]])), None)
     assert "no calibration" in text
 
@@ -203,8 +208,8 @@ def test_the_page_is_whole_and_alone(report: Report, bundle: Path) -> None:
     assert not found.tags["script"] + found.tags["link"] + found.tags["img"] + found.tags["iframe"]
     assert "default-src 'none'" in text
     assert not re.search(r"#0000\w\w\b", text)
-    assert found.tags["svg"] == found.tags["figure"] == 4 + 5
-    assert text.count("<desc id=") == 9
+    assert found.tags["svg"] == found.tags["figure"] == 5 + 5
+    assert text.count("<desc id=") == 10
     assert "prefers-color-scheme:dark" in text
 
 
@@ -217,6 +222,28 @@ def test_the_page_tells_every_figure(report: Report, bundle: Path) -> None:
     error = next(one.value for one in report.figures if one.metric == "EER")
     assert f"equal error rate is {100 * error:.2f} %" in words
     assert "S0 90 40" in words
+
+
+def test_the_page_draws_where_and_plays_what_was_judged_worst(report: Report, bundle: Path) -> None:
+    parts = (Segment(0.0, 0.5, 2.0), Segment(0.5, 1.0, -3.0), Segment(1.0, 1.5, 2.0))
+    first, *rest = report.worst
+    located = report.model_copy(update={"worst": (first.model_copy(update={"segments": parts}), *rest)})
+    measured = Measured.of(scored()[0], np.array([one.score for one in scored()[1]]))
+    text = page(located, measured, Bundle(bundle).manifest.calibration, {first.id: "worst/01%20a.flac"})
+    assert text.count('class="strip"') == text.count("<audio") == 1
+    assert 'src="worst/01%20a.flac"' in text
+    assert "stands out from 0.50 to 1.00 s" in text
+    assert text.count('fill="var(--spoof)" opacity') == 1
+
+
+def test_audio_that_no_browser_plays_is_decoded(report: Report, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.au", np.zeros(800), 8_000, subtype="PCM_16")
+    one = report.worst[0].model_copy(update={"id": "a b", "audio": str(tmp_path / "a.au")})
+    (tmp_path / "worst").mkdir()
+    (tmp_path / "worst" / "old.flac").touch()
+    assert players([one], tmp_path / "worst") == {"a b": "worst/01%20bonafide%20a.flac"}
+    assert [path.name for path in (tmp_path / "worst").iterdir()] == ["01 bonafide a.flac"]
+    assert soundfile.info(tmp_path / "worst" / "01 bonafide a.flac").frames == 1600
 
 
 def test_names_from_a_corpus_stay_text(bundle: Path) -> None:
@@ -240,9 +267,17 @@ def test_evaluate_writes_scores_and_reports(
     assert run_evaluate(bundle, corpus, tmp_path / "out", json=True) == 0
     told = Report.model_validate_json(capsys.readouterr().out)
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        *("journal.jsonl", "predictions.csv", "report.html", "report.json", "scores.tsv")
+        *("journal.jsonl", "predictions.csv", "report.html", "report.json", "scores.tsv", "worst")
     ]
     assert Report.model_validate_json((tmp_path / "out" / "report.json").read_bytes()) == told
+    assert told.date
+    assert told.command
+    checker = Checker()
+    checker.feed((tmp_path / "out" / "report.html").read_text())
+    played = [tmp_path / "out" / unquote(refer) for refer in checker.refers if refer.startswith("worst/")]
+    assert len(played) == checker.tags["audio"] == len(told.worst) == 20
+    for file, one in zip(played, told.worst, strict=True):
+        assert file.read_bytes() == Path(one.audio).read_bytes()
     assert (told.bonafide, told.spoof, told.speakers, told.subject.subset) == (12, 12, 7, "eval")
     assert 0 < next(one.value for one in told.figures if one.metric == "EER") < 0.5
     lines = (tmp_path / "out" / "scores.tsv").read_text().splitlines()
@@ -327,7 +362,10 @@ def test_evaluate_gives_the_same_files_when_it_goes_on(bundle: Path, corpus: Pat
     (tmp_path / "cut" / "report.html").unlink()
     run_evaluate(bundle, corpus, tmp_path / "cut")
     for file in (tmp_path / "whole").iterdir():
-        assert (tmp_path / "cut" / file.name).read_bytes() == file.read_bytes()
+        if file.name not in ("worst", "report.html", "report.json"):
+            assert (tmp_path / "cut" / file.name).read_bytes() == file.read_bytes()
+    whole, cut = (Report.model_validate_json((tmp_path / name / "report.json").read_bytes()) for name in ("whole", "cut"))
+    assert whole.model_copy(update={"date": cut.date}) == cut
 
 
 def test_evaluate_refuses_an_operating_point_that_the_bundle_has_not(bundle: Path, corpus: Path, tmp_path: Path) -> None:
@@ -351,8 +389,8 @@ def test_calibrate_writes_a_new_bundle_with_thresholds_that_mean_rates(bundle: P
     names = [point.name for point in manifest.operating_points]
     assert names == ["eer", "llr=0", "fpr=10%", "fnr=10%"]
     assert Counter((one.subset, one.bonafide, one.spoof) for one in manifest.evaluations) == {
-        ("dev", 30, 30): 8,
-        ("eval", 30, 30): 8,
+        ("dev", 30, 30): 9,
+        ("eval", 30, 30): 9,
     }
     assert manifest.regression is None
     strict, lenient = (Detector(tmp_path / "new", operating_point=name).threshold for name in ("fpr=10%", "fnr=10%"))

@@ -11,7 +11,7 @@ import soundfile
 
 from vivavoce import Detector
 from vivavoce.audio import load
-from vivavoce_calibration.challenges.partialspoof import segment_figures
+from vivavoce_calibration.challenges.partialspoof import located, segment_figures
 from vivavoce_calibration.corpora import CorpusError, Trial
 from vivavoce_calibration.scoring import Scored
 
@@ -23,22 +23,30 @@ def test_the_figures_of_segments(tiny_bundle: Path, tmp_path: Path) -> None:
     quiet = samples.copy()
     quiet[32_000:] *= 0.1
     trials, scores, fine, coarse = [], [], {}, {}
-    for name, signal in (("a", samples), ("b", quiet)):
+    for number, signal in enumerate((samples, samples, quiet, quiet)):
+        name, living = f"t{number}", number < 2
         soundfile.write(tmp_path / f"{name}.wav", signal, 16_000)
-        trials.append(Trial(name, tmp_path / f"{name}.wav", "bonafide" if name == "a" else "spoof"))
+        trials.append(Trial(name, tmp_path / f"{name}.wav", "bonafide" if living else "spoof"))
         scores.append(Scored(name, 0.0, None, 4.0, 4.0))
-        fine[name] = np.array([1] * 200 + [int(name == "a")] * 200)
+        fine[name] = np.array([1] * 200 + [int(living)] * 200)
         coarse[name] = fine[name][::32]
+    heard: list[tuple[int, int]] = []
+    places = located(trials, Detector(tiny_bundle), 0.32, lambda *count: heard.append(count))
+    assert heard == [(1, 4), (2, 4), (3, 4), (4, 4)]
     with pytest.raises(CorpusError, match="has no labels of these trials' segments"):
-        segment_figures(trials, scores, Detector(tiny_bundle), tmp_path, 0.32)
+        segment_figures(trials, scores, places, tmp_path, 0.32, draws=20)
     (tmp_path / "segment_labels").mkdir()
     np.save(tmp_path / "segment_labels" / "eval_seglab_0.01.npy", fine, allow_pickle=True)
     np.save(tmp_path / "segment_labels" / "eval_seglab_0.32.npy", coarse, allow_pickle=True)
-    found = {one.metric: one.value for one in segment_figures(trials, scores, Detector(tiny_bundle), tmp_path, 0.32)}
+    found = {one.metric: one for one in segment_figures(trials, scores, places, tmp_path, 0.32, draws=20)}
     names = ["utterance EER, by the lowest segment", "segment EER, 10 ms", "segment EER, 320 ms", "range-based EER"]
     assert list(found) == names
-    assert found[names[0]] in (0.0, 1.0)
-    assert found[names[3]] == pytest.approx(found[names[1]], abs=0.1)
+    assert found[names[0]].value in (0.0, 1.0)
+    assert found[names[3]].value == pytest.approx(found[names[1]].value, abs=0.1)
+    for one in found.values():
+        assert one.low is not None
+        assert one.high is not None
+        assert one.low <= one.value <= one.high
 
 
 def test_spliced_recordings_are_replaced_where_they_say(shared: Path) -> None:

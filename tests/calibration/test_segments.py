@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import CorpusError
 from vivavoce_calibration.metrics import eer
-from vivavoce_calibration.segments import range_eer, segment_eer, segment_labels, utterance_eer
+from vivavoce_calibration.segments import (
+    labelled_segments,
+    labelled_time,
+    labelled_utterances,
+    range_eer,
+    segment_eer,
+    segment_labels,
+    utterance_eer,
+)
 
 
 def save(path: Path, content: Any) -> Path:
@@ -239,3 +247,27 @@ def test_time_without_scores_or_of_one_class_is_refused() -> None:
         range_eer({}, {"a": 0.6}, {"a": [1.0, 0.0]}, score_seconds=0.32)
     with pytest.raises(ConfigurationError, match="not a number"):
         range_eer({"a": [(0, 0.1)]}, {"a": 0.6}, {"a": [np.nan, 0.0]}, score_seconds=0.32)
+
+
+def test_intervals_draw_whole_utterances_of_whole_speakers() -> None:
+    rng = np.random.default_rng(0)
+    labels = corpus(rng, 20) | {f"living {number}": np.ones(20, bool) for number in range(4)}
+    scores = {name: rng.normal(size=20) + 2 * truth for name, truth in labels.items()}
+    marks = {name: [(0.1 * at, 0.1 * at + 0.1) for at in np.flatnonzero(~truth)] for name, truth in labels.items()}
+    everything = [
+        labelled_segments(labels, scores, label_seconds=0.1, score_seconds=0.1),
+        labelled_utterances(labels, scores),
+        labelled_time(marks, dict.fromkeys(labels, 2.0), scores, score_seconds=0.1),
+    ]
+    one_each: dict[str, str | None] = dict.fromkeys(labels)
+    pairs: dict[str, str | None] = {name: f"{name.split()[0]} {int(name[-1]) // 2}" for name in labels}
+    for found in everything:
+        alone, paired = (found.interval(speakers, draws=50) for speakers in (one_each, pairs))
+        assert alone
+        assert paired
+        assert alone.low < found.eer() == alone.value < alone.high
+        assert (alone.clusters, paired.clusters) == (12, 6)
+        assert found.interval(dict.fromkeys(labels, "one speaker"), draws=50) == alone
+    assert (
+        labelled_utterances({"a": np.array([True]), "b": np.array([False])}, {"a": [1], "b": [0]}).interval({}, draws=9) is None
+    )

@@ -35,7 +35,11 @@ def evaluation_tables(report: Report) -> Iterable[Table]:
         ],
     )
     if report.segments:
-        yield table(("segments", "value"), [(one.metric, figure(one.metric, one.value)) for one in report.segments])
+        rows = [
+            (one.metric, *("–" if value is None else figure(one.metric, value) for value in (one.value, one.low, one.high)))
+            for one in report.segments
+        ]
+        yield table(("segments", "value", "from", "to"), rows)
     yield _operating_points(report.operating_points)
     for by in dict.fromkeys(part.by for part in report.parts):
         yield _parts(by, [part for part in report.parts if part.by == by])

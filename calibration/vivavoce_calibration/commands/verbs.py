@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -67,7 +70,9 @@ def evaluate_command(
     ] = None,
     telephone: Annotated[
         list[str] | None,
-        typer.Option(help="Score everything through a telephone line too: g711-alaw, gsm-fr, …, or all. May be given often."),
+        typer.Option(
+            help="Score everything through a telephone line too: g711-alaw, gsm-fr, amr-nb, …, or all. May be given often."
+        ),
     ] = None,
     segment_hop: Annotated[
         float | None, typer.Option(help="PartialSpoof: score segments of so many seconds too, such as 0.32, in one process.")
@@ -85,7 +90,6 @@ def evaluate_command(
     """
     with needs_extra(EXTRA):
         from ..challenges.files import find_submission, read_verifier
-        from ..challenges.partialspoof import segment_figures
         from ..corpora import read_corpus
         from ..evaluation import evaluate
         from ..scoring import Scorer
@@ -108,9 +112,9 @@ def evaluate_command(
         for name in _telephone_lines(telephone or [])
     }
     report = evaluate(trials, scores, manifest, subject, operating_point=point, verifier=verifier, lines=lines, draws=draws)
+    report = report.model_copy(update={"date": f"{date.today()}", "command": _command()})
     if segment_hop:
-        found = segment_figures(trials, scores, scorer.detector(), corpus, segment_hop)
-        report = report.model_copy(update={"segments": found})
+        report = _located(report, trials, scores, scorer, corpus, segment_hop)
     _write_evaluation(folder, trials, scores, manifest, report, submission)
     if json:
         print(report.model_dump_json())
@@ -245,6 +249,24 @@ def compare_command(
     return BAD if found.broken else GOOD
 
 
+def _command() -> str:
+    """What was called, as a shell would take it."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+
+
+def _located(
+    report: Report, trials: Sequence[Trial], scores: Sequence[Scored], scorer: Scorer, corpus: Path, hop: float
+) -> Report:
+    """The report with what segments tell, and with those of the worst trials."""
+    from ..challenges.partialspoof import located, segment_figures
+
+    with bars() as stage:
+        places = located(trials, scorer.detector(), hop, stage("segments"))
+    found = segment_figures(trials, scores, places, corpus, hop, draws=report.draws)
+    worst = tuple(one.model_copy(update={"segments": places[one.id]}) for one in report.worst)
+    return report.model_copy(update={"segments": found, "worst": worst})
+
+
 def _write_evaluation(
     folder: Path,
     trials: Sequence[Trial],
@@ -260,6 +282,7 @@ def _write_evaluation(
     from ..decisions import verdicts, write_predictions
     from ..evaluation import Measured
     from ..report.page import page
+    from ..report.players import players
     from ..scoring import write_scores
 
     write_scores(folder / "scores.tsv", scores)
@@ -268,9 +291,10 @@ def _write_evaluation(
     if submission:
         write_submission(submission, folder, trials, (one.score for one in scores))
     measured = Measured.of(trials, np.array([one.score for one in scores]))
+    heard = players(report.worst, folder / "worst")
     with replacing(folder / "report.json") as file, replacing(folder / "report.html") as html:
         file.write(report.model_dump_json(indent=2) + "\n")
-        html.write(page(report, measured, manifest.calibration))
+        html.write(page(report, measured, manifest.calibration, heard))
 
 
 def _monitored(opened: Bundle, manifest: Manifest, first: Sequence[Trial], second: Sequence[Trial], corpus: str) -> Manifest:
@@ -291,7 +315,7 @@ def _telephone_lines(names: Sequence[str]) -> list[str]:
     if "all" in names:
         return [name for name in LINES if available(name)]
     if missing := [name for name in names if not available(name)]:
-        raise ConfigurationError(f"No codec for {', '.join(missing)} is here. Install an ffmpeg that has it, or leave it out.")
+        raise ConfigurationError(f'No codec for {", ".join(missing)} is here. Run: pip install "vivavoce[formats]"')
     return list(names)
 
 

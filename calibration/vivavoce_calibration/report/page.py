@@ -1,17 +1,19 @@
 """The report of an evaluation as one page: every figure with its interval and counts, plots, and what to listen to.
 
-The page is self-contained: no script, no font, no request. It follows the reader's choice of light or dark, fits a narrow
-screen, and says in tables what the plots show.
+The page is self-contained: no script, no font, no request; of other files it has only the players' of the worst trials, in a
+folder beside it. It follows the reader's choice of light or dark, fits a narrow screen, and says in tables what the plots show.
 """
 
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from vivavoce.bundle import Calibration
+from vivavoce.result import Segment, lowest_stretch
 
+from ..corpora import Key
 from ..evaluation import Decisions, Measured, Part, Report, Worst
 from ..llr import raw
 from . import plots
@@ -25,6 +27,7 @@ MEANINGS = {
     "actDCF": "the cost at the threshold that costs ask for; lower is better, near minDCF is well calibrated",
     "AUC": "how often a living voice scores higher than a spoof; higher is better, 0.5 is chance",
     "Cllr": "bits that the ratios cost on average; lower is better, 1 says nothing",
+    "minCllr": "what Cllr would be, calibrated as well as can be on these trials; lower is better, the rest is calibration",
     "min t-DCF": "the least cost in front of a speaker verifier; lower is better",
     "HTER": "the mean of both error rates at the threshold; lower is better",
     "FNR": "living voices rejected; lower is better",
@@ -36,8 +39,11 @@ SHOWN = 40
 """Parts in a plot; the table has all."""
 
 
-def page(report: Report, measured: Measured, calibration: Calibration | None) -> str:
-    """The page as HTML; the same report gives the same text. `calibration` is the bundle's own, `measured` its scores."""
+def page(report: Report, measured: Measured, calibration: Calibration | None, players: Mapping[str, str] | None = None) -> str:
+    """The page as HTML; the same report gives the same text.
+
+    `calibration` is the bundle's own, `measured` its scores, `players` the files of the worst trials by id, as a link has them.
+    """
     subject = report.subject
     title = f"{subject.bundle} on {subject.corpus}, {subject.subset}"
     sections = [
@@ -50,7 +56,7 @@ def page(report: Report, measured: Measured, calibration: Calibration | None) ->
             _operating_points(report),
             _segments(report),
         ),
-        _section("Worst trials", _worst(report.worst)),
+        _section("Worst trials", *(_worst(report, key, players or {}) for key in ("bonafide", "spoof"))),
         _section("Scores", _score_plots(report, measured, calibration)),
         _plots(_parts(spelled(by), list(parts)) for by, parts in groupby(report.parts, key=lambda part: part.by)),
         _section("How this was measured", _method(report), _environment(report)),
@@ -61,7 +67,7 @@ def page(report: Report, measured: Measured, calibration: Calibration | None) ->
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'; media-src 'self' file:">
 <title>{_text(title)}</title>
 <style>{_style()}</style>
 </head>
@@ -131,8 +137,11 @@ def _outcomes(report: Report) -> str:
 
 
 def _segments(report: Report) -> str:
-    rows = [(one.metric, figure(one.metric, one.value)) for one in report.segments]
-    return _table("Which part of an utterance is spoofed", ("metric", "value"), rows) if rows else ""
+    rows = [
+        (one.metric, *("–" if value is None else figure(one.metric, value) for value in (one.value, one.low, one.high)))
+        for one in report.segments
+    ]
+    return _table("Which part of an utterance is spoofed", ("metric", "value", "low", "high"), rows) if rows else ""
 
 
 def _operating_points(report: Report) -> str:
@@ -158,7 +167,7 @@ def _score_plots(report: Report, measured: Measured, calibration: Calibration | 
         plots.histograms(engine, classes if calibration else None, point.threshold, point.name),
     ]
     if calibration:
-        drawn += [plots.tippett(*classes, point.threshold), plots.reliability(*classes)]
+        drawn += [plots.tippett(*classes, point.threshold), plots.entropy(*classes), plots.reliability(*classes)]
     return _plots(drawn)
 
 
@@ -188,20 +197,39 @@ def _error(part: Part) -> float:
     return max(rate.value for rate in (part.fnr, part.fpr) if rate)
 
 
-def _worst(worst: Sequence[Worst]) -> str:
-    rows = [
-        (
-            one.id,
-            "bona fide" if one.key == "bonafide" else "spoof",
-            f"{one.score:.2f}",
-            one.system or one.source or "–",
-            one.reason or "–",
-            one.audio,
-        )
-        for one in worst
-    ]
-    header = ("id", "class", "score", "system or source", "undecided because", "file")
-    return _table("The bona fide trials with the lowest scores and the spoofs with the highest", header, rows)
+def _worst(report: Report, key: Key, players: Mapping[str, str]) -> str:
+    own = [one for one in report.worst if one.key == key]
+    title = "The lowest scores of bona fide trials" if key == "bonafide" else "The highest scores of spoofs"
+    rows = "".join(f"<li>{_told(one, report.threshold.threshold, players.get(one.id))}</li>" for one in own)
+    return f'<h3>{title}</h3><ol class="worst">{rows}</ol>'
+
+
+def _told(one: Worst, threshold: float, player: str | None) -> str:
+    """One trial: its id, score and origin, where its parts stand out, and its player or its path."""
+    about = [one.system or one.source, one.reason and f"undecided: {one.reason}"]
+    lowest = lowest_stretch(one.segments)
+    where = f"stands out from {lowest.start:.2f} to {lowest.end:.2f} s" if lowest else None
+    told = " · ".join(filter(None, (*about, where)))
+    name = _text(one.id)
+    heard = f'<audio controls preload="none" src="{_text(player)}" aria-label="{name}"></audio>' if player else ""
+    strip = _strip(one.segments, threshold) if lowest else ""
+    first = f"<strong>{one.score:+.2f}</strong> {name}<br><small>{_text(told)}</small>"
+    return f"{first}{strip}{heard}<small>{_text(one.audio)}</small>"
+
+
+def _strip(segments: Sequence[Segment], threshold: float) -> str:
+    """The parts of a recording from left to right: the fuller the colour, the further a score is from the threshold."""
+    end = segments[-1].end
+    parts = "".join(
+        f'<rect x="{100 * part.start / end:.2f}" width="{100 * (part.end - part.start) / end:.2f}" height="6"'
+        f' fill="var(--{"spoof" if part.score < threshold else "bonafide"})"'
+        f' opacity="{min(1, 0.25 + abs(part.score - threshold) / 6):.2f}"/>'
+        for part in segments
+    )
+    return (
+        f'<svg class="strip" viewBox="0 0 100 6" preserveAspectRatio="none" role="img" '
+        f'aria-label="scores of the parts from 0 to {end:.1f} s">{parts}</svg>'
+    )
 
 
 def _method(report: Report) -> str:
@@ -217,8 +245,10 @@ def _method(report: Report) -> str:
 
 def _environment(report: Report) -> str:
     subject = report.subject
-    rows = [("manifest sha256", subject.manifest_sha256), ("engine", subject.engine), *subject.environment.items()]
-    return _table("Bundle and software", ("what", "which"), rows)
+    known = {"corpus": f"{subject.corpus}, {subject.subset}", "date": report.date, "command": report.command}
+    known |= {"bundle": subject.bundle, "manifest sha256": subject.manifest_sha256, "engine": subject.engine}
+    rows = [(name, value) for name, value in {**known, **subject.environment}.items() if value]
+    return _table("When, what and with what", ("what", "which"), rows)
 
 
 # HTML.
@@ -275,6 +305,11 @@ caption{{text-align:left;color:var(--muted);padding:.25rem 0}}
 th,td{{text-align:left;padding:.25rem .9rem .25rem 0;border-bottom:1px solid var(--line);white-space:nowrap}}
 th{{font-weight:600}}tbody th{{font-weight:400}}
 td:last-child{{white-space:normal;min-width:12rem}}
+h3{{font-size:1rem;margin:1rem 0 .5rem}}
+.worst{{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,20rem),1fr));gap:1rem 2rem;padding:0;margin:0;
+list-style:none;font-size:.9rem}}
+.worst li{{min-width:0;overflow-wrap:anywhere}}.worst small{{color:var(--muted)}}
+.worst audio,.strip{{display:block;width:100%;margin:.25rem 0}}.worst audio{{height:2.5rem}}.strip{{height:.75rem}}
 summary{{cursor:pointer;color:var(--muted)}}
 @media (max-width:40rem){{th,td{{white-space:normal;overflow-wrap:anywhere;padding-right:.5rem}}
 table{{font-size:.8rem}}td:last-child{{min-width:0}}}}

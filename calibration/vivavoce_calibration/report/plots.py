@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -18,10 +19,11 @@ from scipy.stats import norm
 from vivavoce.bundle import OperatingPoint, Rate
 
 from ..evaluation import Part
-from ..metrics import FloatArray, det_curve, eer
+from ..llr import best_llrs
+from ..metrics import FloatArray, cllr, det_curve, ece, eer, error_rates, min_dcf_point
 from ..operating_points import clopper_pearson
 
-__all__ = ["COLOURS", "by_part", "det", "histograms", "reliability", "tippett"]
+__all__ = ["COLOURS", "by_part", "det", "entropy", "histograms", "reliability", "tippett"]
 
 COLOURS = {
     "ink": ("#1b1f24", "#e6e8eb"),
@@ -82,13 +84,17 @@ def det(bonafide: FloatArray, spoof: FloatArray, points: Sequence[OperatingPoint
         for name, rates in placed.items():
             fill = _STAND_IN["spoof"] if name == shipped else "none"
             axes.plot(*deviate(rates), "o", color=_STAND_IN["spoof"], markerfacecolor=fill, markersize=6, clip_on=False)
+        cheapest = min_dcf_point(bonafide, spoof)
+        rates = error_rates(bonafide, spoof, math.nextafter(cheapest.threshold, math.inf))
+        axes.plot(*deviate([rates.fpr, rates.fnr]), "D", color=_STAND_IN["bonafide"], markersize=6, clip_on=False)
         ticks = [tick for tick in DET_TICKS if low <= tick <= high]
         for axis in (axes.xaxis, axes.yaxis):
             axis.set_ticks(deviate(ticks), [f"{100 * tick:g}" for tick in ticks])
         axes.set(xlim=deviate([low, high]), ylim=deviate([low, high]), aspect="equal")
         axes.set(xlabel="spoofs accepted (FPR), %", ylabel="bona fide rejected (FNR), %")
         told = f"The curve crosses the diagonal at the equal error rate, {100 * eer(bonafide, spoof):.2f} %. Circles are the "
-        return _element(figure, "Detection error trade-off", f"{told}bundle's operating points; the filled one is {shipped}.")
+        told += f"bundle's operating points; the filled one is {shipped}. The diamond is where the cost is least: minDCF "
+        return _element(figure, "Detection error trade-off", f"{told}{cheapest.value:.4f}.")
 
 
 def histograms(
@@ -120,9 +126,10 @@ def _histogram(axes: Axes, classes: tuple[FloatArray, FloatArray]) -> None:
         axes.stairs(heights, edges, color=_STAND_IN[name], linewidth=1.4, label=label)
 
 
-def reliability(bonafide: FloatArray, spoof: FloatArray, bins: int = 10) -> str:
+def reliability(bonafide: FloatArray, spoof: FloatArray) -> str:
     """How often trials are bona fide that are said to be so with some probability, were both classes equally frequent."""
     predicted, observed = [], []
+    bins = min(10, max(3, (bonafide.size + spoof.size) // 25))
     ratios = np.concatenate((bonafide, spoof))
     genuine = np.arange(ratios.size) < bonafide.size
     weights = np.where(genuine, 1 / bonafide.size, 1 / spoof.size)
@@ -142,8 +149,11 @@ def reliability(bonafide: FloatArray, spoof: FloatArray, bins: int = 10) -> str:
             xlim=(0, 1), ylim=(0, 1), aspect="equal", xlabel="predicted P(bona fide)", ylabel="observed share of bona fide"
         )
         furthest = float(np.abs(np.array(predicted) - middle).max())
-        told = "Each point is a tenth of the trials, both classes weighted alike; bars are 95 % intervals. On the diagonal the "
-        return _element(figure, "Reliability", f"{told}probabilities are right; the furthest point is {furthest:.2f} from it.")
+        told = (
+            f"Each of the {bins} points is as many trials, both classes weighted alike; bars are 95 % intervals. "
+            f"On the diagonal the probabilities are right; the furthest point is {furthest:.2f} from it."
+        )
+        return _element(figure, "Reliability", told)
 
 
 def tippett(bonafide: FloatArray, spoof: FloatArray, threshold: float) -> str:
@@ -162,6 +172,28 @@ def tippett(bonafide: FloatArray, spoof: FloatArray, threshold: float) -> str:
         misled = 100 * float(np.mean(spoof > 0)), 100 * float(np.mean(bonafide < 0))
         told = f"{misled[0]:.1f} % of the spoofs lie above 0, {misled[1]:.1f} % of bona fide trials below: ratios that mislead."
         return _element(figure, "Tippett plot", f"{told} The dashed line is the threshold.")
+
+
+def entropy(bonafide: FloatArray, spoof: FloatArray) -> str:
+    """The empirical cross-entropy at every prior, as it is, calibrated as well as can be, and without a detector."""
+    odds = np.linspace(-3, 3, 61) * math.log(10)
+    best = best_llrs(bonafide, spoof)
+    lines = (
+        ("no detector", "muted", ":", (np.zeros(1), np.zeros(1))),
+        ("these ratios", "ink", "-", (bonafide, spoof)),
+        ("calibrated at best", "bonafide", "--", best),
+    )
+    with mpl.rc_context(_STYLE):
+        figure, axes = _figure(4.2)
+        for label, colour, style, classes in lines:
+            costs = [ece(*classes, at) for at in odds]
+            axes.plot(odds / math.log(10), costs, color=_STAND_IN[colour], linewidth=1.6, linestyle=style, label=label)
+        axes.set(xlabel="prior odds of bona fide, log10", ylabel="empirical cross-entropy, bits", ylim=(0, 1.2))
+        axes.legend(loc="best")
+        told = (
+            f"Lower is better. At odds of 1 the lines are Cllr, {cllr(bonafide, spoof):.4f}, and minCllr, {cllr(*best):.4f}. "
+        )
+        return _element(figure, "Empirical cross-entropy", f"{told}Where the line is above the dotted one, the ratios mislead.")
 
 
 def by_part(by: str, parts: Sequence[Part]) -> str:
