@@ -85,4 +85,5 @@ def _with_ffmpeg(samples: Samples, line: Line) -> Samples:
             blocks = [block.to_ndarray() for block in container.decode(audio=0)]
     arrived = np.concatenate(blocks, axis=1)[0]
     scale = np.iinfo(np.int16).max + 1 if arrived.dtype == np.int16 else 1
-    return arrived.astype(np.float32) / np.float32(scale)
+    heard: Samples = arrived.astype(np.float32) / np.float32(scale)
+    return heard
