@@ -55,11 +55,11 @@ the EER the bootstrap's over speakers, of shares Clopper and Pearson's, of alarm
 Living speech rejected is the FNR, spoofs accepted the FPR; rates of fewer than {enough} clips are left out. An undecided clip
 counts with the score of its windows. The signal-to-noise ratio is estimated: the level of the speech over that of the
 quietest tenth of the clip. A source with a slash is the human references on that project's demonstration page."""
-STREAMS = """Streams with the default policy, a window every {hop:g} s. False alarms are those of living speech, the clips of a
-source one after another: {hours}. While a verdict of spoof stands nothing raises another alarm, so beside them stands the share
-of windows below the threshold. It is not the FNR, for most windows of a stream have a past. Then comes the share of streams
-with an alarm, and the median time until a spoofed one raises it. Each stream is clips of one source or system until {long:g} s
-are full."""
+STREAMS = """Streams with the default policy, a window every {hop:g} s. False alarms: living speech, the clips of a source one
+after another, {hours}; beside them the share of windows below the threshold, for while a verdict of spoof stands nothing
+raises another alarm (most windows of a stream have a past, which most of a clip's lack, so the share is not the FNR). Then
+the share of streams with an alarm, each of clips of one source or system until {long:g} s are full, and the median time until
+a spoofed one raises it."""
 
 
 class Measured(NamedTuple):
