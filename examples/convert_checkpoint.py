@@ -20,7 +20,7 @@ import torch
 from vivavoce import Detector, VivavoceError
 from vivavoce.bundle import Bundle
 from vivavoce_calibration.corpora import read_corpus
-from vivavoce_converters.checkpoints.load import load_checkpoint
+from vivavoce_converters.checkpoints import load_checkpoint
 from vivavoce_converters.distillation.distill import build_student
 from vivavoce_converters.distillation.recipe import StudentShape
 from vivavoce_converters.networks.countermeasure import save_countermeasure

@@ -25,6 +25,7 @@ __all__ = [
     "damaged",
     "flac_total",
     "joined",
+    "longer",
     "mp3_parts",
     "ogg_parts",
     "tags",
@@ -45,6 +46,11 @@ def cut_off(name: str, share: float) -> AudioError:
 def joined(name: str, kind: str) -> AudioError:
     """The error for several recordings in one file, of a kind that decoders take for one."""
     return AudioError(f"{name} holds more than one {kind} recording, one after the other. Cut it into one file each.")
+
+
+def longer(name: str, than: str, remedy: str) -> AudioError:
+    """The error for a recording that goes on behind what its header announces."""
+    return AudioError(f"{name} holds more audio than its header announces ({than}). {remedy}")
 
 
 def damaged(name: str, what: str) -> AudioError:
@@ -183,9 +189,8 @@ class Chunked:
             at += len(block)
             content.forget(at)
         if frames > 4096:
-            raise AudioError(
-                f"{content.name} holds more audio than its header announces ({self.length} bytes, and {frames} behind them). "
-                f"Correct the header: sox --ignore-length OLD NEW."
+            raise longer(
+                content.name, f"{self.length} bytes, and {frames} behind them", "Correct it: sox --ignore-length OLD NEW."
             )
 
 

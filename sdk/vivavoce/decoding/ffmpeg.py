@@ -7,6 +7,7 @@ from itertools import chain
 from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import AudioError, needs_extra
 from .arrays import Samples, as_float
@@ -19,6 +20,12 @@ __all__ = ["decode"]
 
 SLACK = 0.5
 """Seconds by which a container's statement may exceed its audio: encoders' delays, and the gaps between streams."""
+
+PLANES = 8
+"""Channels of which a frame has a place for each; where there are more in planes of their own, PyAV finds no end of them."""
+
+TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "flt": "f4", "dbl": "f8"}
+"""FFmpeg's names of samples, and NumPy's."""
 
 STATES = ("mov", "matroska", "asf", "flv", "ape", "wv", "tta", "tak", "caf", "ogg")
 """Containers that state how long their audio is; of others FFmpeg guesses it from the number of bytes."""
@@ -46,8 +53,14 @@ def decode(name: str, file: BinaryIO, keep: Callable[[Any], Any]) -> tuple[int, 
     first = next(frames, None)
     if first is None:
         raise AudioError(f"{name} holds no audio that can be decoded. Copy it again.")
-    rate, channels = first.sample_rate, first.layout.nb_channels
-    return rate, channels, _blocks(name, container, track, chain([first], frames), rate, channels)
+    rate, channels, form = _kind(first)
+    if first.format.packed.name not in TYPES:
+        raise AudioError(f"{name} holds samples of the type {form}. Convert it first: ffmpeg -i OLD NEW.wav.")
+    if first.format.is_planar and channels > PLANES:
+        raise AudioError(
+            f"{name} has {channels} channels. Up to {PLANES} are read of its kind; mix them: ffmpeg -i OLD -ac 1 NEW."
+        )
+    return rate, channels, _blocks(name, container, track, _alike(name, first, frames))
 
 
 def _frames(name: str, container: Any, track: Any) -> Iterator[Any]:
@@ -57,18 +70,33 @@ def _frames(name: str, container: Any, track: Any) -> Iterator[Any]:
         raise _undecodable(name, error) from error
 
 
-def _blocks(name: str, container: Any, track: Any, frames: Iterator[Any], rate: int, channels: int) -> Iterator[Samples]:
-    count = 0
+def _kind(frame: Any) -> tuple[int, int, str]:
+    return frame.sample_rate, frame.layout.nb_channels, frame.format.name
+
+
+def _alike(name: str, first: Any, frames: Iterator[Any]) -> Iterator[Any]:
+    for frame in chain([first], frames):
+        if _kind(frame) != _kind(first):
+            raise AudioError(f"{name} changes its rate, channels or samples on the way. Convert it first: ffmpeg -i OLD NEW.")
+        yield frame
+
+
+def _blocks(name: str, container: Any, track: Any, frames: Iterator[Any]) -> Iterator[Samples]:
+    seconds = 0.0
     for frame in frames:
-        if (frame.sample_rate, frame.layout.nb_channels) != (rate, channels):
-            raise AudioError(f"{name} changes its sample rate or channels on the way. Convert it first: ffmpeg -i OLD NEW.")
-        samples = as_float(frame.to_ndarray())
-        block = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
-        count += len(block)
-        yield np.ascontiguousarray(block)
+        seconds += frame.samples / frame.sample_rate
+        yield as_float(_samples(frame, frame.layout.nb_channels))
     stated = _stated(container, track)
-    if stated is not None and count / rate < stated - SLACK:
-        raise cut_off(name, count / rate / stated)
+    if stated is not None and seconds < stated - SLACK:
+        raise cut_off(name, seconds / stated)
+
+
+def _samples(frame: Any, channels: int) -> NDArray[Any]:
+    """(n, channels), by hand: `frame.to_ndarray` takes what lies behind eight planes for more of them."""
+    dtype = TYPES[frame.format.packed.name]
+    if not frame.format.is_planar:
+        return np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(-1, channels)
+    return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes[:channels]], axis=1)
 
 
 def _stated(container: Any, track: Any) -> float | None:

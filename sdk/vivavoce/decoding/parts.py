@@ -16,7 +16,8 @@ import soundfile
 
 from ..errors import AudioError, MissingExtra
 from .arrays import Samples
-from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, mp3_parts, ogg_parts, tags
+from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, longer, mp3_parts, ogg_parts, tags
+from .rare import MARK, announced
 from .recording import Bytes, Window
 
 __all__ = ["BLOCK_SECONDS", "Part", "parts"]
@@ -27,6 +28,9 @@ LIVE_SECONDS = 0.1
 
 SLACK = 2304
 """Samples by which a lossy decoder may stay behind its table of contents."""
+
+PADDING = 4096
+"""Samples behind a recording's own that may be what fills up its last block on a tape or a disk."""
 
 FLAC_HEAD = 26
 """Bytes of a FLAC up to its number of samples."""
@@ -61,7 +65,7 @@ def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
             data = whole.rest()
             yield from (_whole(content, keep, part) for part in mp3_parts(content.name, data) or [data])
         else:
-            yield Part(sound.samplerate, sound.channels, sound.read_all())
+            yield _rare(whole, sound)
 
 
 def _whole(content: Bytes, keep: Keep, data: bytes) -> Part:
@@ -69,6 +73,19 @@ def _whole(content: Bytes, keep: Keep, data: bytes) -> Part:
     part = content.part(data)
     sound = _Sound.open(part, keep, Window(part))
     return sound if isinstance(sound, Part) else Part(sound.samplerate, sound.channels, sound.read_all())
+
+
+def _rare(content: Bytes, sound: _Sound) -> Part:
+    """A recording of another kind: held against its own statement, and not followed by another one."""
+    data = content.rest()
+    stated, there = announced(data, sound.format, sound.extra_info, sound.frames)
+    if data.find(data[:MARK], 1) > 0:
+        raise joined(content.name, sound.format)
+    if stated is not None and there < stated:
+        raise cut_off(content.name, there / stated)
+    if stated is not None and there > stated + PADDING:
+        raise longer(content.name, f"{stated} samples", "Write it anew: ffmpeg -i OLD NEW.")
+    return Part(sound.samplerate, sound.channels, sound.read_all(stated))
 
 
 def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
@@ -83,10 +100,7 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
         try:
             count = yield from sound.read(total or None)
             if total and count == total and sound.goes_on() and not window.marked:
-                raise AudioError(
-                    f"{content.name} holds more audio than its header announces ({total} samples). "
-                    f"Write it anew: ffmpeg -i OLD NEW."
-                )
+                raise longer(content.name, f"{total} samples", "Write it anew: ffmpeg -i OLD NEW.")
         except AudioError as error:
             if window.marked:
                 raise joined(content.name, "FLAC") from error
@@ -147,11 +161,11 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc]
     def seekable(self) -> bool:
         return False
 
-    def read_all(self) -> Iterator[Samples]:
-        """Everything. Raises AudioError where less comes than a table of contents says."""
-        count = yield from self.read(None)
-        if count + SLACK < self.frames and not self.content.stopped:
-            raise damaged(self.content.name, f"{count} of its {self.frames} samples can be decoded")
+    def read_all(self, limit: int | None = None) -> Iterator[Samples]:
+        """Everything, up to `limit`. Raises AudioError where less comes than a table of contents says."""
+        count = yield from self.read(limit)
+        if count + SLACK < (self.frames if limit is None else limit) and not self.content.stopped:
+            raise damaged(self.content.name, f"{count} of its {limit or self.frames} samples can be decoded")
 
     def read(self, limit: int | None) -> Generator[Samples, None, int]:
         """Blocks until the decoder ends or `limit` samples of each channel came; gives how many did."""

@@ -28,8 +28,9 @@ class Bytes:
     """Bytes by position, counted from where the file stood. `size` is None for a pipe: what is there is known at its end."""
 
     def __init__(self, name: str, file: Any, stop: threading.Event) -> None:
-        self.name, self._file, self._stop = name, file, stop
+        self._file, self._stop = file, stop
         self._start = _position(file)
+        self.name = f"{name}, from byte {self._start} on (seek(0) goes back to its beginning)," if self._start else name
         self.size = None if self._start is None else self._seek(0, os.SEEK_END) - self._start
         self._wait = waits(file)
         self._kept, self._dropped, self._over = bytearray(), 0, False
@@ -198,7 +199,7 @@ def opened(source: Any, stop: threading.Event, keep: Any) -> Bytes:
         )
     if not found.read(0, 1) and not found.stopped:
         if found._start:
-            raise AudioError(f"{found.name} is at its end, byte {found._start}. Call seek(0) before it is judged.")
+            raise AudioError(f"{_name(source)} is at its end, byte {found._start}. Call seek(0) before it is judged.")
         raise AudioError(f"{found.name} is empty (0 bytes). Record or copy it again.")
     return found
 

@@ -22,7 +22,7 @@ from torch import Tensor
 from transformers import WhisperConfig
 
 from vivavoce.errors import ConfigurationError
-from vivavoce_converters.checkpoints.load import CheckpointError, load_checkpoint
+from vivavoce_converters.checkpoints import CheckpointError, load_checkpoint
 from vivavoce_converters.checkpoints.official import ASVSPOOF_5, ASVSPOOF_2021, CTRSVDD, Family, defaults, official_name
 from vivavoce_converters.networks.countermeasure import Countermeasure, load_countermeasure, parameters, save_countermeasure
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
