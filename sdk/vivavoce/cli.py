@@ -13,11 +13,20 @@ __all__ = ["main"]
 UNUSABLE, INTERRUPTED = 2, 130
 
 
+def _whole(stream: Any) -> Any:
+    """An output that takes any text, and says where it could not write all of it: one without a buffer, as PYTHONUNBUFFERED asks
+    for, drops what a full disk has no room for."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    if isinstance(stream.buffer, io.RawIOBase):
+        return open(stream.fileno(), "w", 1, stream.encoding, "backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+    stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
 def main() -> NoReturn:
     """Runs the command with the process's arguments and exits."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    sys.stdout, sys.stderr = _whole(sys.stdout), _whole(sys.stderr)
     try:
         with needs_extra("app"):
             import rich  # noqa: F401

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recordings import ENCODINGS, FFMPEG, RATE, by_ffmpeg, encoded, tone
+from recordings import ENCODINGS, FFMPEG, RARE, RATE, SILENT, by_ffmpeg, encoded, tone
 
 from vivavoce.audio import open_audio
 from vivavoce.errors import AudioError
@@ -34,7 +34,7 @@ def seeds() -> list[bytes]:
     """Recordings of a tone and noise, one of each kind."""
     noise = np.random.default_rng(0).normal(0, 3000, RATE // 4).astype(np.int16)
     samples = np.concatenate([tone(0.15), noise])
-    found = [encoded(samples, *one) for one in ENCODINGS]
+    found = [encoded(samples, *one) for one in ENCODINGS + RARE + SILENT]
     with contextlib.suppress(ImportError):
         found += [by_ffmpeg(samples, *one) for one in FFMPEG]
     return found
@@ -58,7 +58,7 @@ def splice(chance: random.Random, data: bytes, other: bytes) -> bytes:
 
 
 def wrong_length(chance: random.Random, data: bytes, other: bytes) -> bytes:
-    at = chance.randrange(min(len(data) - 8, 120))
+    at = chance.randrange(min(len(data), 120))
     value = chance.choice((0, 1, 0x7FFFFFFF, 0xFFFFFFFF, 2_000_000_000, len(data), len(data) // 2, chance.getrandbits(32)))
     return data[:at] + struct.pack(chance.choice("<>") + "I", value) + data[at + 4 :]
 

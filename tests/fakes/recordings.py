@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-__all__ = ["ENCODINGS", "FFMPEG", "RATE", "by_ffmpeg", "encoded", "tone", "wav"]
+__all__ = ["ENCODINGS", "FFMPEG", "RARE", "RATE", "SILENT", "by_ffmpeg", "encoded", "tone", "wav"]
 
 RATE = 16_000
 
@@ -20,6 +20,15 @@ ENCODINGS = (
     *(("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III")),
 )
 """Containers and encodings of libsndfile."""
+
+RARE = (
+    *(("AVR", "PCM_16"), ("HTK", "PCM_16"), ("SVX", "PCM_16"), ("MAT4", "PCM_16"), ("MAT5", "FLOAT"), ("MPC2K", "PCM_16")),
+    *(("SDS", "PCM_16"), ("VOC", "PCM_U8"), ("VOC", "PCM_16"), ("NIST", "PCM_16"), ("NIST", "ULAW"), ("AU", "G721_32")),
+)
+"""Others that say how much audio they hold."""
+
+SILENT = (("IRCAM", "PCM_16"), ("PAF", "PCM_16"), ("PVF", "PCM_16"), ("XI", "DPCM_16"))
+"""Others that do not."""
 
 FFMPEG = (("mp4", "aac"), ("matroska", "libopus"), ("webm", "libopus"), ("adts", "aac"))
 """Containers and codecs that PyAV's wheels write and libsndfile does not read."""

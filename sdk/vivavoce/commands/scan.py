@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from importlib import resources
 from pathlib import Path
 from time import perf_counter
@@ -27,6 +30,7 @@ from ..terminal.console import (
     console,
     drop_output,
     standard_input,
+    uninterrupted,
 )
 from ..terminal.progress_bars import bar_below
 from .scan_rows import CsvLines, JsonLines, Outcome, Rows, Tally, Writer
@@ -78,8 +82,9 @@ def scan(
     try:
         with bar_below(out) as advance:
             for done, outcome in enumerate(judge(found.recordings, detector, jobs, channel_of(channel), segments), start=1):
-                _write(writer, outcome, tally)
-                tally.add(outcome)
+                with uninterrupted():
+                    _write(writer, outcome, tally)
+                    tally.add(outcome)
                 advance(done, len(found.recordings))
     except KeyboardInterrupt:
         writer.end(tally, perf_counter() - start)
@@ -89,16 +94,30 @@ def scan(
 
 
 def _write(writer: Writer, outcome: Outcome, tally: Tally) -> None:
+    """Writes an outcome whole, or not at all where stdout is a file that cannot grow."""
+    size = _size()
     try:
         writer.write(outcome)
     except BrokenPipeError:
         raise
     except OSError as error:
+        if size is not None:
+            with suppress(OSError):
+                os.ftruncate(sys.stdout.fileno(), size)
         drop_output()
         raise VivavoceError(
             f"The output cannot be written: {error.strerror or error}. {tally.files} of {tally.of} files are in it, whole rows "
             f"all. Make room, and judge the rest."
         ) from error
+
+
+def _size() -> int | None:
+    """How long the file is that stdout is; None where it is none."""
+    try:
+        state = os.fstat(sys.stdout.fileno())
+    except (OSError, ValueError):
+        return None
+    return state.st_size if stat.S_ISREG(state.st_mode) else None
 
 
 def exit_code(kinds: Mapping[str, int]) -> int:

@@ -6,11 +6,8 @@ import csv
 import dataclasses
 import io
 import json
-import os
-import stat
 import sys
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -131,24 +128,8 @@ class CsvLines(_Lines):
 
 
 def _put(line: str) -> None:
-    """Writes a line at once, whole or not at all where stdout is a file."""
-    whole = _size()
-    try:
-        sys.stdout.write(line)
-        sys.stdout.flush()
-    except OSError:
-        if whole is not None:
-            with suppress(OSError):
-                os.ftruncate(sys.stdout.fileno(), whole)
-        raise
-
-
-def _size() -> int | None:
-    try:
-        state = os.fstat(sys.stdout.fileno())
-    except (OSError, ValueError):
-        return None
-    return state.st_size if stat.S_ISREG(state.st_mode) else None
+    sys.stdout.write(line)
+    sys.stdout.flush()
 
 
 class Rows:

@@ -253,7 +253,7 @@ def _found(content: Bytes, found: Chunked, head: bytes, at: int, size: int, wide
         if small and head[:4] != b"FORM":
             # What libsndfile takes for a WAV without an end.
             found.patches = {4: struct.pack(family.size, 8), place: bytes(4)}
-        elif head[:4] != b"caff" or size == 0:
+        else:
             order = "<Q" if place != at - struct.calcsize(family.size) else family.size
             most = 1 << 46 if order.endswith("Q") else 0x7FFFFF00
             found.patches = {place: struct.pack(order, min(most, most if there is None else there + family.own))}
@@ -270,6 +270,8 @@ def _au(content: Bytes) -> Chunked | None:
     if len(head) < 16:
         return None
     start, size, encoding = struct.unpack_from(f"{order}III", head, 4)
+    if start > HEAD_LIMIT:
+        return None
     kind = "AU" if encoding in AU_SAMPLES else "AU in blocks"
     if size == 0 or size >= OPEN_END:
         return Chunked(kind, start, None, patches={8: b"\xff" * 4})

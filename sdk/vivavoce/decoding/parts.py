@@ -17,7 +17,7 @@ import soundfile
 from ..errors import AudioError, MissingExtra
 from .arrays import Samples
 from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, longer, mp3_parts, ogg_parts, tags
-from .rare import MARK, announced
+from .rare import MARK, VOC, announced, check_voc
 from .recording import Bytes, Window
 
 __all__ = ["BLOCK_SECONDS", "Part", "parts"]
@@ -58,6 +58,8 @@ def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
         yield from (_whole(content, keep, part) for part in ogg_parts(content.name, content.rest()))
     else:
         whole = content if content.size is not None else content.part(content.rest())
+        if whole.read(0, len(VOC)) == VOC:
+            check_voc(whole.name, whole.rest())
         sound = _Sound.open(whole, keep, Window(whole))
         if isinstance(sound, Part):
             yield sound
@@ -121,12 +123,16 @@ def _chunks(content: Bytes, keep: Keep, layout: Chunked) -> Part:
     if content.size is not None:
         layout.check(content)
     head = bytearray(content.read(0, layout.start))
+    if len(head) < layout.start:
+        raise cut_off(content.name, 0)
     for at, patch in layout.patches.items():
         head[at : at + len(patch)] = patch
     # An AIFF may say behind its samples what they are.
     whole = content.size is not None and layout.length is not None and layout.kind in ("AIFF", "IFF")
     sound = _Sound.open(content, keep, Window(content) if whole else Window(content, bytes(head), layout.start, layout.length))
     if isinstance(sound, Part):
+        if content.size is None:
+            layout.check(content)
         return sound
     limit = layout.limit(sound.frames)
 

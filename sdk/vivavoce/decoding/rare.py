@@ -1,14 +1,16 @@
 """Rare containers: how much audio one announces, in samples of each channel.
 
-SPHERE (NIST) says so in text. Of the others libsndfile writes down what it found while it reads the header, and decodes what is
-there. IRCAM, PAF, PVF and XI do not say.
+SPHERE (NIST) says so in text, and VOC in the sizes of its blocks. Of the others libsndfile writes down what it found while it
+reads the header, and decodes what is there. IRCAM, PAF, PVF and XI do not say.
 """
 
 from __future__ import annotations
 
 import re
 
-__all__ = ["MARK", "announced"]
+from .containers import cut_off, joined
+
+__all__ = ["MARK", "VOC", "announced", "check_voc"]
 
 MARK = 16
 """Bytes by which a recording's beginning is known; found again in it, they begin another one."""
@@ -18,10 +20,24 @@ IN_SPHERE = re.compile(rb"\nsample_count -i (\d+)")
 
 SPHERE_HEAD = 1024
 
+VOC = b"Creative Voice File\x1a"
+"""How a VOC begins."""
+
+
+def check_voc(name: str, data: bytes) -> None:
+    """Raises AudioError where a VOC is cut off within a block, or another one follows."""
+    at = int.from_bytes(data[20:22], "little")
+    while at < len(data) and data[at]:
+        at += 4 + int.from_bytes(data[at + 1 : at + 4], "little")
+    if at > len(data):
+        raise cut_off(name, len(data) / at)
+    if data.find(VOC, 1) > 0:
+        raise joined(name, "VOC")
+
 
 def announced(data: bytes, kind: str, log: str, frames: int) -> tuple[int | None, int]:
-    """How many samples a recording announces (None: it does not say), and how many of them are there, of what libsndfile says of
-    it: its kind, its log and its number of frames. Of one whose length in bytes does not do, all but one are there."""
+    """How many samples a recording announces (None: it does not say), and how many of them are there, of what libsndfile says
+    of it: its kind, its log and its number of frames. Of one whose length in bytes does not do, all but one are there."""
     if kind == "NIST" and (found := IN_SPHERE.search(data[:SPHERE_HEAD])):
         return int(found[1]), frames
     if "truncated" in log:

@@ -48,8 +48,10 @@ class Bytes:
     def read(self, at: int, count: int) -> bytes:
         """`count` bytes from position `at`; fewer only at the end, however few the file gives at a time."""
         if self.size is not None:
+            if at >= self.size:
+                return b""
             self._seek((self._start or 0) + at, os.SEEK_SET)
-            return self._all(min(count, max(0, self.size - at)))
+            return self._all(min(count, self.size - at))
         while self.arrived < at + count and (more := self._more()):
             self._kept += more
         return bytes(self._kept[max(0, at - self._dropped) : max(0, at + count - self._dropped)])

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO
 
@@ -42,6 +46,7 @@ __all__ = [
     "standard_input",
     "table",
     "tell_error",
+    "uninterrupted",
 ]
 
 # Exit codes, part of the public surface; the last two are 128 + SIGINT and 128 + SIGPIPE, as shells count.
@@ -160,6 +165,33 @@ def drop_output() -> None:
         sys.stdout.flush()
     except (OSError, ValueError):
         return
+
+
+PATIENCE = 0.2
+"""Seconds for which Ctrl-C may have to wait."""
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """What is done in here is done whole: Ctrl-C waits until it is over, unless that takes too long."""
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    begun, asked = time.monotonic(), []
+
+    def ask(number: int, frame: Any) -> None:
+        asked.append(number)
+        if time.monotonic() - begun > PATIENCE:
+            raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
 
 
 def duration(seconds: float) -> str:

@@ -34,6 +34,7 @@ from vivavoce.commands.app import VERBS, build
 from vivavoce.commands.scan_rows import FIELDS, Outcome, Rows, bar
 from vivavoce.engines.engine import load_engine
 from vivavoce.engines.self_test import self_test
+from vivavoce.terminal import console as terminal
 from vivavoce.terminal.console import duration, size
 
 ROOT = Path(__file__).parents[3]
@@ -534,12 +535,59 @@ def test_interruption_ends_quietly_after_the_results_so_far(jobs: int, tiny_bund
         assert running.stdin is not None
         for _ in range(5):
             assert json.loads(running.stdout.readline())["verdict"] == "bonafide"
-        time.sleep(0.5)
         running.send_signal(signal.SIGINT)
         running.stdin.close()
         assert running.wait() == 130
         assert running.stderr is not None
-        assert re.fullmatch(r"[0-5] of 6 files: .*\n", running.stderr.read())
+        assert running.stderr.read().startswith("5 of 6 files: 5 bona fide, ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of this kind")
+def test_what_must_be_whole_holds_an_interruption_back_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    done: list[float] = []
+
+    def interrupted() -> None:
+        with terminal.uninterrupted():
+            time.sleep(0.001)
+            signal.raise_signal(signal.SIGINT)
+            done.append(terminal.PATIENCE)
+
+    for patience in (60, 0):
+        monkeypatch.setattr(terminal, "PATIENCE", patience)
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+    assert done == [60]
+    assert signal.signal(signal.SIGINT, before) is signal.default_int_handler
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of this kind")
+@pytest.mark.parametrize(("form", "unbuffered"), [("--json", "1"), ("--csv", "")])
+def test_disk_that_fills_leaves_whole_rows_and_their_number(
+    form: str, unbuffered: str, tiny_bundle: Path, tmp_path: Path
+) -> None:
+    import resource
+
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (3000, 3000))
+    command = [sys.executable, "-m", "vivavoce", "scan", form, "--bundle", str(tiny_bundle), *[str(VOICE)] * 20]
+    with (tmp_path / "rows").open("w") as file:
+        done = subprocess.run(
+            command,
+            stdout=file,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            preexec_fn=limit,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    text = (tmp_path / "rows").read_text()
+    assert text.endswith("\n")
+    rows = [json.loads(line) for line in text.splitlines()] if form == "--json" else list(csv.DictReader(StringIO(text)))
+    assert 0 < len(rows) < 20
+    assert {row["file"] for row in rows} == {str(VOICE)}
+    assert done.returncode == 2
+    assert f" {len(rows)} of 20 files are in it, whole rows all." in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals of this kind")

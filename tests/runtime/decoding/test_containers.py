@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from recordings import ENCODINGS, FFMPEG, RATE, by_ffmpeg, encoded, tone, wav
+from recordings import ENCODINGS, FFMPEG, RARE, RATE, by_ffmpeg, encoded, tone, wav
 
 from vivavoce.audio import load, open_audio
 from vivavoce.decoding.containers import mp3_parts
@@ -101,6 +101,14 @@ def test_joined_recordings_are_judged_whole_or_refused(container: str, subtype: 
         assert found["path"] is AudioError
 
 
+@pytest.mark.parametrize(("container", "subtype"), RARE)
+def test_rare_containers_are_held_against_their_headers(container: str, subtype: str) -> None:
+    data = encoded(HIGH, container, subtype)
+    assert len(load(data, RATE)) == pytest.approx(len(HIGH), abs=200)
+    for damaged in (data[: len(data) // 2], data[: -len(data) // 50], data + encoded(LOW, container, subtype)):
+        assert answer(damaged) is answer(Pipe(damaged)) is AudioError
+
+
 @pytest.mark.parametrize("size", [0, 2_000_000_000, 0x7FFFFFFF, 0xFFFFFFFF - 36, 0xFFFFFFFF, 1 << 31, 1_500_000_000])
 def test_wav_whose_writer_did_not_know_its_length_is_read_to_its_end(size: int, tmp_path: Path) -> None:
     riff = min(size + 36, 0xFFFFFFFF) if size else 0
@@ -162,7 +170,8 @@ def mp3_without_length(samples: np.ndarray[Any, Any]) -> bytes:
     """The frames of an MP3 without the one that counts them."""
     data = encoded(samples, "MP3")
     at = data.find(b"Xing") if b"Xing" in data else data.find(b"Info")
-    return data[data.index(b"\xff", at) :]
+    first = data.rindex(b"\xff", 0, at)
+    return data[data.index(data[first : first + 2], at) :]
 
 
 def test_mp3_without_a_length_is_neither_stretched_nor_cut(tmp_path: Path) -> None:
