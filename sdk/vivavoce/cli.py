@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .errors import MissingExtra, needs_extra
 
@@ -14,12 +14,12 @@ UNUSABLE, INTERRUPTED = 2, 130
 
 
 def _whole(stream: Any) -> Any:
-    """An output that takes any text, and says where it could not write all of it: one without a buffer, as PYTHONUNBUFFERED asks
-    for, drops what a full disk has no room for."""
+    """An output that takes any text, and raises where it cannot write all of it: without a buffer, as PYTHONUNBUFFERED wants,
+    it drops what a full disk has no room for."""
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     if isinstance(stream.buffer, io.RawIOBase):
-        return open(stream.fileno(), "w", 1, stream.encoding, "backslashreplace", closefd=False)  # noqa: PTH123, SIM115
+        return open(stream.fileno(), "w", 1, stream.encoding, "backslashreplace", closefd=False)
     stream.reconfigure(errors="backslashreplace")
     return stream
 

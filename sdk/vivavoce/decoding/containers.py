@@ -367,6 +367,7 @@ KBPS = {
     (2, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (2, 1): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
+LAYER_3 = 1
 HERTZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 
 
@@ -401,7 +402,8 @@ def mp3_parts(name: str, data: bytes) -> list[bytes] | None:
             raise cut_off(name, run.count / run.announced)
         counted = run.announced is not None and run.count == run.announced
         content = data[run.start : run.end]
-        parts.append(content if counted else _xing(content, run) + content)
+        # Of the other layers decoders know no such frame, and count.
+        parts.append(content if counted or run.kind[1] != LAYER_3 else _xing(content, run) + content)
     return parts
 
 

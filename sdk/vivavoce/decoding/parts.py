@@ -17,6 +17,7 @@ import soundfile
 from ..errors import AudioError, MissingExtra
 from .arrays import Samples
 from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, longer, mp3_parts, ogg_parts, tags
+from .foreign import check_foreign
 from .rare import MARK, VOC, announced, check_voc
 from .recording import Bytes, Window
 
@@ -210,6 +211,7 @@ def _by_ffmpeg(content: Bytes, keep: Keep, reason: str) -> Part:
     except MissingExtra as missing:
         raise _undecodable(content.name, reason, f"For m4a, WebM and other formats run: {missing.command}") from missing
     whole = content if content.size is not None else content.part(content.rest())
+    check_foreign(whole)
     rate, channels, blocks = decode(whole.name, io.BufferedReader(Window(whole)), keep)
 
     def wanted() -> Iterator[Samples]:

@@ -295,6 +295,45 @@ def test_what_ffmpeg_reads_may_be_cut_off_too(container: str) -> None:
         load(data[: len(data) // 2], RATE)
 
 
+@pytest.mark.parametrize(("container", "codec"), [("mp4", "aac"), ("mov", "pcm_s16le"), ("flv", "aac"), ("tta", "tta")])
+def test_what_ffmpeg_would_leave_out_is_refused(container: str, codec: str) -> None:
+    pytest.importorskip("av")
+    first, second = by_ffmpeg(LOW, container, codec), by_ffmpeg(HIGH, container, codec)
+    assert len(load(second, RATE)) == pytest.approx(len(HIGH), abs=2500)
+    for source in (first + second, Pipe(first + second)):
+        with pytest.raises(AudioError, match="more than one"):
+            load(source, RATE)
+
+
+@pytest.mark.parametrize("container", ["avi", "mp2"])
+def test_layer_two_is_counted(container: str) -> None:
+    pytest.importorskip("av")
+    data = by_ffmpeg(HIGH, container, "mp2")
+    assert len(load(data, RATE)) == pytest.approx(len(HIGH), abs=2500)
+    half = answer(data[: len(data) // 2])
+    assert half is AudioError if container == "avi" else len(half) < 4 * 0.6 * len(HIGH)  # type: ignore[arg-type]
+
+
+def amr(wide: bool, frames: int) -> bytes:
+    """An AMR file (RFC 4867) of frames of 20 ms in the lowest mode, whose bits are arbitrary."""
+    chance = np.random.default_rng(0)
+    size = 17 if wide else 12
+    return (b"#!AMR-WB\n" if wide else b"#!AMR\n") + b"".join(b"\x04" + chance.bytes(size) for _ in range(frames))
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_amr_of_telephones_is_read_frame_by_frame(wide: bool, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    rate = 16_000 if wide else 8_000
+    whole = amr(wide, 50)
+    with open_audio(whole) as audio:
+        assert (audio.rate, audio.channels) == (rate, 1)
+        assert sum(len(block) for block in audio.blocks) == rate
+    assert len(set(ways(whole, tmp_path).values())) == 1
+    half = answer(whole[: len(whole) // 2])
+    assert half is AudioError or len(half) <= 4 * RATE // 2
+
+
 def test_playlist_opens_nothing(tmp_path: Path) -> None:
     pytest.importorskip("av")
     secret = tmp_path / "secret.aac"
