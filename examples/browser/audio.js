@@ -1,5 +1,8 @@
 // Audio in: a file's samples at its own rate, or a microphone's as they come.
 
+import { Mixer } from "./mixing.js";
+import { joined } from "./resample.js";
+
 /** A recording (ArrayBuffer) as {samples, rate}, mono. Throws where the browser cannot decode it. */
 export async function decode(bytes) {
   const rate = ownRate(new DataView(bytes));
@@ -7,8 +10,8 @@ export async function decode(bytes) {
     // The context's rate is the file's, so that the browser does not resample; its resamplers differ, and ours is measured.
     const audio = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes.slice(0));
     const channels = Array.from({ length: audio.numberOfChannels }, (_, n) => audio.getChannelData(n));
-    const samples = channels[0].map((_, n) => channels.reduce((sum, channel) => sum + channel[n], 0) / channels.length);
-    return { samples, rate };
+    const mixer = new Mixer(channels.length, rate);
+    return { samples: joined(mixer.feed(channels), mixer.finish()), rate };
   } catch {
     throw new Error("The browser cannot decode this file. Give WAV, FLAC, MP3, Ogg or another format that it plays.");
   }

@@ -1,20 +1,19 @@
-// What runs on the audio thread: the microphone's samples, as the mean of its channels, in blocks for the page.
+// What runs on the audio thread: the microphone's channels, mixed, in blocks for the page.
 
-const BLOCK = 2048;
+import { Mixer } from "./mixing.js";
 
 class Recorder extends AudioWorkletProcessor {
-  #block = new Float32Array(BLOCK);
-  #filled = 0;
+  #channels = 0;
+  #mixer;
 
   process([channels]) {
-    for (let n = 0; n < (channels[0]?.length ?? 0); n++) {
-      this.#block[this.#filled++] = channels.reduce((sum, channel) => sum + channel[n], 0) / channels.length;
-      if (this.#filled === BLOCK) {
-        this.port.postMessage(this.#block, [this.#block.buffer]);
-        this.#block = new Float32Array(BLOCK);
-        this.#filled = 0;
-      }
+    if (!channels.length) return true;
+    if (channels.length !== this.#channels) {
+      this.#channels = channels.length;
+      this.#mixer = new Mixer(channels.length, sampleRate);
     }
+    const samples = this.#mixer.feed(channels);
+    if (samples.length) this.port.postMessage(samples, [samples.buffer]);
     return true;
   }
 }

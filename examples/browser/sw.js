@@ -5,8 +5,8 @@ import { chooseEngine, readManifest } from "./bundle.js";
 
 const CACHE = "vivavoce";
 const PAGE = [
-  ...["./", "style.css", "app.js", "audio.js", "bundle.js", "follower.js", "recorder.js", "resample.js", "speech.js"],
-  ...["timeline.js", "worker.js", "vendor/ort.wasm.bundle.min.mjs", "vendor/ort-wasm-simd-threaded.wasm"],
+  ...["./", "style.css", "app.js", "audio.js", "bundle.js", "follower.js", "mixing.js", "recorder.js", "resample.js"],
+  ...["speech.js", "timeline.js", "worker.js", "vendor/ort.wasm.bundle.min.mjs", "vendor/ort-wasm-simd-threaded.wasm"],
   ...["vendor/silero_vad_v6.onnx", "bundle/manifest.json"],
 ];
 

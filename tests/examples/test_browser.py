@@ -26,6 +26,7 @@ import soxr
 from speaking import RATE, speech
 
 from vivavoce import Detector, Result
+from vivavoce.audio import load
 from vivavoce.band import choose
 from vivavoce.bundle import Bundle, default_bundle
 from vivavoce.files import sha256
@@ -252,6 +253,22 @@ def test_resampling_is_near_that_of_python(page: Any, rate: int) -> None:
     size = min(len(found), len(expected))
     error = found[:size] - expected[:size]
     assert 10 * np.log10(np.mean(error**2) / np.mean(expected**2)) < -50
+
+
+@pytest.mark.parametrize(("right", "offset"), [(None, 0.0), (None, 0.3), (0.5, -0.2), (-1.0, 0.0), (0.0, 0.1)])
+def test_mixing_is_that_of_python(page: Any, right: float | None, offset: float) -> None:
+    voice = speech(2)
+    gains = [0.1] if right is None else [0.1, 0.1 * right]
+    channels = np.stack([gain * voice for gain in gains], axis=1).astype(np.float32) + np.float32(offset)
+    pieces = [piece.T.tolist() for piece in np.array_split(channels, [1, 700, 701, 9_000])]
+    code = """async ({ channels, rate, pieces }) => {
+      const [{ Mixer }, { joined }] = await Promise.all([import("./mixing.js"), import("./resample.js")]);
+      const mixer = new Mixer(channels, rate);
+      const fed = pieces.map((piece) => mixer.feed(piece.map((channel) => Float32Array.from(channel))));
+      return Array.from(joined(...fed, mixer.finish()));
+    }"""
+    found = page.evaluate(code, {"channels": channels.shape[1], "rate": RATE, "pieces": pieces})
+    np.testing.assert_allclose(found, load((channels, RATE), RATE), atol=1e-6)
 
 
 def test_an_engine_that_carries_hears_what_is_before_a_window(page: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -244,3 +244,34 @@ def test_embedded_bundle_judges_speech_in_three_lines() -> None:
     result = Detector().detect((speech(5), RATE))
     assert result.verdict in ("bonafide", "spoof")
     assert result.segments
+
+
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_many_sources_give_results_in_order_and_errors_in_their_place(detector: Detector, jobs: int) -> None:
+    voices = [speech(seconds) for seconds in (2, 1, 1, 1.5)]
+    sources = [(voice, RATE) for voice in voices]
+    found = list(detector.detect_many([*sources[:2], b"no audio", None, *sources[2:]], jobs=jobs))  # type: ignore[list-item]
+    assert [type(one) for one in found[2:4]] == [AudioError, AudioError]
+    assert found[:2] + found[4:] == [detector.detect(voice, RATE) for voice in voices]
+    both = np.stack([voices[1], voices[1]], axis=1)
+    (each,) = detector.detect_many([(both, RATE)], jobs=jobs, channel="each")
+    assert isinstance(each, tuple)
+    assert [one.channel for one in each] == [0, 1]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_many_sources_are_taken_as_they_are_needed(detector: Detector, jobs: int) -> None:
+    taken: list[int] = []
+
+    def endless() -> Iterator[tuple[Samples, int]]:
+        while True:
+            taken.append(1)
+            yield speech(1), RATE
+
+    answers = detector.detect_many(endless(), jobs=jobs)
+    next(answers)
+    answers.close()
+    assert len(taken) <= 3 * jobs + 1
+    for wrong in (0, 1.5, "2"):
+        with pytest.raises(ConfigurationError, match="jobs"):
+            detector.detect_many([], jobs=wrong)  # type: ignore[arg-type]

@@ -209,10 +209,12 @@ def opened(source: Any, stop: threading.Event, keep: Any) -> Bytes:
 def _at_path(path: str, stop: threading.Event, keep: Any) -> Bytes:
     try:
         kind = os.stat(path).st_mode  # noqa: PTH116 - a Path would lose a part of some names.
-        if stat.S_ISDIR(kind):
-            raise AudioError(f"{path} is a folder, not a file. Give the path of a recording, or a folder to `vivavoce scan`.")
         # A pipe that is waited for must not be read ahead.
         file: BinaryIO = keep(open(path, "rb", buffering=-1 if stat.S_ISREG(kind) else 0))  # noqa: PTH123, SIM115
+    except IsADirectoryError as error:
+        raise AudioError(
+            f"{path} is a folder, not a file. Give the path of a recording, or a folder to `vivavoce scan`."
+        ) from error
     except (FileNotFoundError, ValueError) as error:
         raise AudioError(f"{path} is not a file. {_hint(path)}") from error
     except OSError as error:
