@@ -31,6 +31,9 @@ class Stream:
         self._lock = threading.Lock()
         self.reset()
 
+    def __repr__(self) -> str:
+        return f"<Stream, channels: {self._channels}, {'open' if self._result is None else self._result.verdict}>"
+
     def reset(self) -> None:
         """Forgets everything, as if the stream were new."""
         with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from collections import Counter
@@ -14,12 +15,15 @@ import pytest
 import soundfile
 from bundles import make_bundle
 from loudness_corpus import make_corpus
+from rich.console import Console
 
 from vivavoce import ConfigurationError, Detector
 from vivavoce.bundle import MANIFEST, Bundle, Manifest
 from vivavoce.result import Segment
+from vivavoce.terminal.console import show
 from vivavoce_calibration.calibrate import calibrated
 from vivavoce_calibration.challenges.tandem import asv_error_rates_at_eer, min_adcf, min_tdcf_2021, t_eer
+from vivavoce_calibration.commands.tables import evaluation_tables
 from vivavoce_calibration.commands.verbs import calibrate_command, evaluate_command
 from vivavoce_calibration.corpora import CorpusError, Trial, read_corpus
 from vivavoce_calibration.evaluation import Measured, Report, Subject, evaluate
@@ -244,6 +248,15 @@ def test_audio_that_no_browser_plays_is_decoded(report: Report, tmp_path: Path) 
     assert players([one], tmp_path / "worst") == {"a b": "worst/01%20bonafide%20a.flac"}
     assert [path.name for path in (tmp_path / "worst").iterdir()] == ["01 bonafide a.flac"]
     assert soundfile.info(tmp_path / "worst" / "01 bonafide a.flac").frames == 1600
+
+
+def test_what_evaluate_prints_fits_a_screen_of_80_columns(report: Report) -> None:
+    printed = io.StringIO()
+    show(Console(width=80, file=printed), *evaluation_tables(report))
+    lines = printed.getvalue().splitlines()
+    assert len(lines) <= 50
+    assert all(line.count("(") == line.count(")") for line in lines)
+    assert {"EER", "duration:", "bonafide"} <= {line.split()[0] for line in lines if line.strip()}
 
 
 def test_names_from_a_corpus_stay_text(bundle: Path) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Regression
+from vivavoce.bundle import Evaluation, Manifest, OperatingPoint, Rate, Regression
 from vivavoce.terminal.console import grid, table
 
 from ..evaluation import Part, Report
@@ -15,7 +15,12 @@ from ..report.wording import figure, share, spelled
 __all__ = ["calibration_tables", "evaluation_tables", "regression_tables"]
 
 
+WORST = 8
+"""Parts of the corpus in the table."""
+
+
 def evaluation_tables(report: Report) -> Iterable[Table]:
+    """A screen of what the report has whole: figures, decisions, and where most is wrong."""
     decisions = [(one.key, f"{one.accepted}", f"{one.rejected}", *_undecided(one.undecided)) for one in report.decisions]
     subject = report.subject
     yield grid(
@@ -27,22 +32,22 @@ def evaluation_tables(report: Report) -> Iterable[Table]:
     )
     yield _figures(report.figures)
     yield table(("with the gate", "accepted", "rejected", "undecided", "because"), decisions)
-    yield table(
-        ("at the threshold", "", "right", "bona fide rejected", "spoofs accepted", "undecided"),
-        [
-            (one.by, one.name, *(share(rate) for rate in (one.accuracy, one.fnr, one.fpr, one.undecided)))
-            for one in report.outcomes
-        ],
-    )
+    outcomes = [
+        (
+            one.name if one.by == "all" else f"{spelled(one.by)}: {one.name}",
+            *(_percent(rate) for rate in (one.accuracy, one.fnr, one.fpr, one.undecided)),
+        )
+        for one in report.outcomes
+    ]
+    yield table(("recordings", "right, %", "rejected, %", "accepted, %", "undecided, %"), outcomes)
     if report.segments:
         rows = [
             (one.metric, *("–" if value is None else figure(one.metric, value) for value in (one.value, one.low, one.high)))
             for one in report.segments
         ]
         yield table(("segments", "value", "from", "to"), rows)
-    yield _operating_points(report.operating_points)
-    for by in dict.fromkeys(part.by for part in report.parts):
-        yield _parts(by, [part for part in report.parts if part.by == by])
+    if report.parts:
+        yield _worst_parts(report.parts)
 
 
 def _undecided(reasons: dict[str, int]) -> tuple[str, str]:
@@ -104,9 +109,18 @@ def _operating_points(points: Iterable[OperatingPoint]) -> Table:
     return table(("operating point", "threshold", "bona fide rejected", "spoofs accepted"), rows)
 
 
-def _parts(by: str, parts: Iterable[Part]) -> Table:
+def _worst_parts(parts: Sequence[Part]) -> Table:
+    """Where it certainly errs most: the parts whose error rates have the highest lower bounds. The report has all."""
+
+    def least(part: Part) -> float:
+        return max(rate.low for rate in (part.fnr, part.fpr) if rate)
+
     rows = [
-        (part.name, f"{part.bonafide}", f"{part.spoof}", share(part.eer), share(part.fnr), share(part.fpr), f"{part.undecided}")
-        for part in parts
+        (f"{spelled(part.by)}: {part.name}", f"{part.bonafide}", f"{part.spoof}", _percent(part.fnr), _percent(part.fpr))
+        for part in sorted(parts, key=least, reverse=True)[:WORST]
     ]
-    return table((spelled(by), "bona fide", "spoof", "EER", "bona fide rejected", "spoofs accepted", "undecided"), rows)
+    return table(("worst parts", "bona fide", "spoof", "rejected, %", "accepted, %"), rows)
+
+
+def _percent(rate: Rate | None) -> str:
+    return share(rate).replace(" % (", " (").replace(" to ", "–")

@@ -264,17 +264,20 @@ def _plots(drawn: Iterable[str]) -> str:
 
 
 def _table(caption: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table that scrolls by itself where it is wider than the screen."""
+    """A table that scrolls by itself where it is wider than the screen; on a narrow one each row is a paragraph."""
     head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in header)
     body = "".join(
-        f'<tr><th scope="row">{_text(first)}</th>{"".join(f"<td>{_text(cell)}</td>" for cell in rest)}</tr>'
-        for first, *rest in rows
+        f'<tr><th scope="row">{_text(first)}</th>{"".join(map(_cell, header[1:], rest))}</tr>' for first, *rest in rows
     )
     name = _text(caption)
     return (
         f'<div class="table" role="region" tabindex="0" aria-label="{name}"><table><caption>{name}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def _cell(name: str, value: str) -> str:
+    return f'<td data-name="{_text(name)}">{_text(value)}</td>'
 
 
 def _text(value: str) -> str:
@@ -311,6 +314,9 @@ list-style:none;font-size:.9rem}}
 .worst li{{min-width:0;overflow-wrap:anywhere}}.worst small{{color:var(--muted)}}
 .worst audio,.strip{{display:block;width:100%;margin:.25rem 0}}.worst audio{{height:2.5rem}}.strip{{height:.75rem}}
 summary{{cursor:pointer;color:var(--muted)}}
-@media (max-width:40rem){{th,td{{white-space:normal;overflow-wrap:anywhere;padding-right:.5rem}}
-table{{font-size:.8rem}}td:last-child{{min-width:0}}}}
+@media (max-width:40rem){{thead{{position:absolute;clip-path:inset(50%)}}table,tbody{{display:block}}
+caption{{display:block}}tr{{display:block;border-bottom:1px solid var(--line);padding:.35rem 0}}
+th,td{{display:inline-block;border:0;padding:0 .9rem 0 0;white-space:normal;overflow-wrap:anywhere}}
+tbody th{{display:block;font-weight:600}}td:last-child{{min-width:0}}
+td::before{{content:attr(data-name) " ";color:var(--muted)}}}}
 """

@@ -48,10 +48,15 @@ def in_words(verb: Verb) -> Verb:
         if get_origin(hint) is not Annotated:
             continue
         kind, info, *_ = get_args(hint)
-        kinds = [one for one in (kind, *get_args(kind)) if one in WORDS]
+        kinds = [one for one in _within(kind) if one in WORDS]
         if isinstance(info, OptionInfo | ArgumentInfo) and info.metavar is None and kinds:
             info.metavar = WORDS[kinds[0]] if isinstance(info, OptionInfo) else name.upper()
     return verb
+
+
+def _within(kind: object) -> list[object]:
+    """A type and those that it is made of: of `list[str] | None` also `str`."""
+    return [kind, *(one for part in get_args(kind) for one in _within(part))]
 
 
 class Verbs(TyperGroup):

@@ -130,6 +130,9 @@ class OnnxEngine:
         if shape is not None:
             self._try(shape)
 
+    def __repr__(self) -> str:
+        return f"<OnnxEngine {self.file.file} on {self.provider}>"
+
     def score(self, windows: NDArray[np.float32]) -> Samples:
         """Raw scores (batch,) from samples (batch, window)."""
         if self._batch is None:
