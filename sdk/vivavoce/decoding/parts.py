@@ -18,7 +18,7 @@ from ..errors import AudioError, MissingExtra
 from .arrays import Samples
 from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, longer, mp3_parts, ogg_parts, tags
 from .foreign import check_foreign
-from .rare import MARK, VOC, announced, check_voc
+from .rare import MARK, VOC, announced, whole_voc
 from .recording import Bytes, Window
 
 __all__ = ["BLOCK_SECONDS", "Part", "parts"]
@@ -60,7 +60,7 @@ def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
     else:
         whole = content if content.size is not None else content.part(content.rest())
         if whole.read(0, len(VOC)) == VOC:
-            check_voc(whole.name, whole.rest())
+            whole = content.part(whole_voc(whole.name, whole.rest()))
         sound = _Sound.open(whole, keep, Window(whole))
         if isinstance(sound, Part):
             yield sound
@@ -129,7 +129,7 @@ def _chunks(content: Bytes, keep: Keep, layout: Chunked) -> Part:
     for at, patch in layout.patches.items():
         head[at : at + len(patch)] = patch
     # An AIFF may say behind its samples what they are.
-    whole = content.size is not None and layout.length is not None and layout.kind in ("AIFF", "IFF")
+    whole = content.size is not None and layout.length is not None and content.read(8, 4) in (b"AIFF", b"AIFC")
     sound = _Sound.open(content, keep, Window(content) if whole else Window(content, bytes(head), layout.start, layout.length))
     if isinstance(sound, Part):
         if content.size is None:

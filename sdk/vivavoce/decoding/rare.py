@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 
-from .containers import cut_off, joined
+from .containers import cut_off, longer
 
-__all__ = ["MARK", "VOC", "announced", "check_voc"]
+__all__ = ["MARK", "VOC", "announced", "whole_voc"]
 
 MARK = 16
 """Bytes by which a recording's beginning is known; found again in it, they begin another one."""
@@ -24,15 +24,16 @@ VOC = b"Creative Voice File\x1a"
 """How a VOC begins."""
 
 
-def check_voc(name: str, data: bytes) -> None:
-    """Raises AudioError where a VOC is cut off within a block, or another one follows."""
+def whole_voc(name: str, data: bytes) -> bytes:
+    """A VOC up to its end, behind which libsndfile reads on. Raises AudioError where it is cut off, or something follows."""
     at = int.from_bytes(data[20:22], "little")
     while at < len(data) and data[at]:
         at += 4 + int.from_bytes(data[at + 1 : at + 4], "little")
     if at > len(data):
         raise cut_off(name, len(data) / at)
-    if data.find(VOC, 1) > 0:
-        raise joined(name, "VOC")
+    if data[at:].strip(b"\0"):
+        raise longer(name, f"{at} bytes", "Cut it into one file each.")
+    return data[: at + 1]
 
 
 def announced(data: bytes, kind: str, log: str, frames: int) -> tuple[int | None, int]:
