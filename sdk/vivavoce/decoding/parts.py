@@ -18,7 +18,7 @@ from ..errors import AudioError, MissingExtra
 from .arrays import Samples
 from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, longer, mp3_parts, ogg_parts, tags
 from .foreign import check_foreign
-from .rare import MARK, VOC, announced, whole_voc
+from .rare import MARK, announced, prepared
 from .recording import Bytes, Window
 
 __all__ = ["BLOCK_SECONDS", "Part", "parts"]
@@ -58,9 +58,7 @@ def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
     elif content.read(0, 4) == b"OggS":
         yield from (_whole(content, keep, part) for part in ogg_parts(content.name, content.rest()))
     else:
-        whole = content if content.size is not None else content.part(content.rest())
-        if whole.read(0, len(VOC)) == VOC:
-            whole = content.part(whole_voc(whole.name, whole.rest()))
+        whole = prepared(content if content.size is not None else content.part(content.rest()))
         sound = _Sound.open(whole, keep, Window(whole))
         if isinstance(sound, Part):
             yield sound

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 
-from .containers import cut_off, longer
+from .containers import cut_off, damaged, longer
+from .recording import Bytes
 
-__all__ = ["MARK", "VOC", "announced", "whole_voc"]
+__all__ = ["MARK", "announced", "prepared"]
 
 MARK = 16
 """Bytes by which a recording's beginning is known; found again in it, they begin another one."""
@@ -21,10 +22,24 @@ IN_SPHERE = re.compile(rb"\nsample_count -i (\d+)")
 SPHERE_HEAD = 1024
 
 VOC = b"Creative Voice File\x1a"
-"""How a VOC begins."""
+
+SDS, SDS_HEAD, SDS_PACKET = b"\xf0\x7e", 21, 127
+"""How each packet of a MIDI sample dump begins, and bytes of the first one and of the others."""
 
 
-def whole_voc(name: str, data: bytes) -> bytes:
+def prepared(content: Bytes) -> Bytes:
+    """A recording as libsndfile can be given it. Raises AudioError for a damaged VOC or sample dump, of which it says nothing,
+    or says so on standard output."""
+    if content.read(0, len(VOC)) == VOC:
+        return content.part(_whole_voc(content.name, content.rest()))
+    if content.read(0, 4).startswith(SDS):
+        data = content.rest()
+        if any(data[at : at + len(SDS)] != SDS for at in range(SDS_HEAD, len(data) - 1, SDS_PACKET)):
+            raise damaged(content.name, "a packet of its samples does not begin where it should")
+    return content
+
+
+def _whole_voc(name: str, data: bytes) -> bytes:
     """A VOC up to its end, behind which libsndfile reads on. Raises AudioError where it is cut off, or something follows."""
     at = int.from_bytes(data[20:22], "little")
     while at < len(data) and data[at]:

@@ -119,6 +119,13 @@ def test_voc_ends_where_it_says() -> None:
     assert answer(data + encoded(LOW, "WAV")) is AudioError
 
 
+def test_damaged_sample_dump_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    data = encoded(HIGH, "SDS", "PCM_16")
+    for at in (21, 21 + 127 * 50 + 1):
+        assert answer(data[:at] + b"\1" + data[at + 1 :]) is AudioError
+    assert capfd.readouterr().out == ""
+
+
 @pytest.mark.parametrize("size", [0, 2_000_000_000, 0x7FFFFFFF, 0xFFFFFFFF - 36, 0xFFFFFFFF, 1 << 31, 1_500_000_000])
 def test_wav_whose_writer_did_not_know_its_length_is_read_to_its_end(size: int, tmp_path: Path) -> None:
     riff = min(size + 36, 0xFFFFFFFF) if size else 0
