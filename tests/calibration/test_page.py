@@ -430,6 +430,17 @@ def test_a_calibrated_bundle_is_calibrated(bundle: Path, corpus: Path, tmp_path:
     assert figures["actDCF"] < figures["minDCF"] + 0.2
 
 
+def test_what_two_subsets_hold_is_scored_once(bundle: Path, corpus: Path, tmp_path: Path) -> None:
+    whole = run_calibrate(bundle, corpus, tmp_path / "whole")
+    part = run_calibrate(bundle, corpus, tmp_path / "part", only=["system=S0"], test=["dev"])
+    journals = sorted(path.read_text("utf-8").count('"id"') for path in (tmp_path / "part.scores").iterdir())
+    assert journals == [8, 16]
+    counts = {one.subset: (one.bonafide, one.spoof) for one in part.evaluations}
+    assert counts == {"dev, system=S0": (12, 4), "dev": (12, 12)}
+    auc = [next(one.value for one in made.evaluations if (one.metric, one.subset) == ("AUC", "dev")) for made in (whole, part)]
+    assert auc[0] == auc[1]
+
+
 def test_calibrate_refuses_before_it_scores(bundle: Path, corpus: Path, tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     with pytest.raises(ConfigurationError, match="exists"):

@@ -21,7 +21,7 @@ from vivavoce.terminal.console import BAD, GOOD, console, grid, show
 from vivavoce.terminal.progress_bars import bars
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from vivavoce.bundle import Manifest
 
@@ -173,7 +173,7 @@ def calibrate_command(
     scorer = Scorer(bundle, precision, threads)
     folder = scores or out.with_name(f"{out.name}.scores")
     chosen = {subset: fitted} | {one: read_corpus(corpus, layout=layout, subset=one) for one in tests}
-    found = {one: _scored(trials, scorer, folder / f"{one}.jsonl", jobs, ray) for one, trials in chosen.items()}
+    found = _scored_once(chosen, scorer, folder, jobs, ray)
     subjects = {one: _subject(scorer, trials, corpus, name, one) for one, trials in chosen.items()}
     manifest = calibrated(
         opened.manifest, chosen[subset], found[subset], subjects[subset], prior=prior, default=default, draws=draws
@@ -332,6 +332,20 @@ def _subject(
     subsets = {trial.subset or "all" for trial in trials}
     chosen = subset or (subsets.pop() if len(subsets) == 1 else "all")
     return Subject.of(scorer, name or corpus.resolve().name, ", ".join([chosen, *(only or ())]))
+
+
+def _scored_once(
+    chosen: Mapping[str, Sequence[Trial]], scorer: Scorer, folder: Path, jobs: int | None, ray: bool
+) -> dict[str, list[Scored]]:
+    """The scores of each subset; what several of them hold is scored with the first."""
+    known: dict[Path, Scored] = {}
+    found = {}
+    for name, trials in chosen.items():
+        fresh = [trial for trial in trials if trial.audio not in known]
+        scores = _scored(fresh, scorer, folder / f"{name}.jsonl", jobs, ray) if fresh else []
+        known |= zip((trial.audio for trial in fresh), scores, strict=True)
+        found[name] = [known[trial.audio] for trial in trials]
+    return found
 
 
 def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | None, ray: bool) -> list[Scored]:
