@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arrays import Samples
 
@@ -60,15 +61,15 @@ class Mixer:
         return self._mix(self._centred(step))
 
     def _centred(self, step: Samples) -> Samples:
-        with np.errstate(over="ignore", invalid="ignore"):
-            usable = np.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
-            mean = usable.mean(axis=0)
-            power = ((usable - mean) ** 2).mean(axis=0)
+        usable = _usable(step)
+        mean = np.add.reduce(usable, axis=0) / len(usable)
+        usable -= mean
+        power = np.einsum("ij,ij->j", usable, usable) / len(usable)
         self._weight = self._keep * self._weight + 1
         self._power += (power - self._power) / self._weight[0]
         self._mean += (mean - self._mean) / self._weight[1]
         level = np.maximum(np.sqrt(self._power), SILENCE)
-        excess = np.clip((np.abs(self._mean) / level - LEFT) / (GONE - LEFT), 0, 1)
+        excess = np.minimum(np.maximum((np.abs(self._mean) / level - LEFT) / (GONE - LEFT), 0), 1)
         before, self._taken = self._taken if self._begun else self._mean * excess, self._mean * excess
         self._begun = True
         if not (before.any() or self._taken.any()):
@@ -81,13 +82,20 @@ class Mixer:
         mono = to_mono(step)
         if step.shape[1] == 1:
             return mono
-        with np.errstate(over="ignore", invalid="ignore"):
-            usable = np.nan_to_num(step, nan=0.0, posinf=0.0, neginf=0.0).astype(np.float64)
-            self._energy = self._keep[0] * self._energy + (usable**2).sum(axis=0)
-            self._mixed = self._keep[0] * self._mixed + float((np.nan_to_num(mono, posinf=0.0, neginf=0.0) ** 2).sum())
+        usable, heard = _usable(step), _usable(mono)
+        self._energy = self._keep[0] * self._energy + np.einsum("ij,ij->j", usable, usable)
+        self._mixed = self._keep[0] * self._mixed + float(heard @ heard)
         loudest = int(self._energy.argmax())
         if self._mixed >= (LOST if self._alone is None else FOUND) * self._energy[loudest]:
             self._alone = None
         elif self._alone is None or self._energy[loudest] > LOUDER * self._energy[self._alone]:
             self._alone = loudest
         return mono if self._alone is None else step[:, self._alone]
+
+
+def _usable(samples: Samples) -> NDArray[np.float64]:
+    """A copy with 0 for what is not finite."""
+    usable = samples.astype(np.float64)
+    if not np.isfinite(usable).all():
+        usable[~np.isfinite(usable)] = 0
+    return usable
