@@ -164,7 +164,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=50)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
-    made: dict[str, Any] = {"gpu": gpu(), "machine": machine(), "versions": versions()}
+    made: dict[str, Any] = {"gpu": gpu(), "machine": machine().model_dump(), "versions": versions()}
     trials = representative(read_corpus(options.corpus, subset=options.subset), options.trials)
     made["corpus"] = {"name": options.corpus.name, "subset": options.subset, "trials": len(trials)}
     made["bundles"] = [report(path, trials, options.batch, options.repeats) for path in options.bundles]

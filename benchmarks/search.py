@@ -93,8 +93,8 @@ def table(points: Sequence[Point]) -> str:
     here = machine()
     head = (
         f"Whole recordings of {counts}; calibrated on dev; 95 % intervals of the bootstrap over speakers. A window is 4 s: "
-        f"processor time of one alone, one thread, CPU provider, ONNX Runtime {versions()['onnxruntime']}, {here['processor']} "
-        f"({', '.join(here['instructions'])}), {ROUNDS} windows in turns, median (lowest to highest)."
+        f"processor time of one alone, one thread, CPU provider, ONNX Runtime {versions()['onnxruntime']}, {here.processor} "
+        f"({', '.join(here.instructions)}), {ROUNDS} windows in turns, median (lowest to highest)."
     )
     header = "| bundle | weights | parameters | file | a window | dev: EER | AUC | eval: EER | AUC |"
     rule = "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |"

@@ -15,7 +15,7 @@ from vivavoce.errors import ConfigurationError
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.metrics import FloatArray, Metric, eer, eer_threshold
 
-__all__ = ["Slice", "breakdown", "slices", "split_scores"]
+__all__ = ["OF_ATTACKS", "RANGES", "Slice", "breakdown", "slices", "split_scores"]
 
 
 def split_scores(trials: Sequence[Trial], scores: ArrayLike | Mapping[str, float]) -> tuple[FloatArray, FloatArray]:

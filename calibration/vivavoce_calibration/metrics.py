@@ -19,8 +19,11 @@ from vivavoce.errors import ConfigurationError
 
 __all__ = [
     "ErrorRates",
+    "FloatArray",
     "Interval",
+    "Metric",
     "Point",
+    "Speakers",
     "act_dcf",
     "affordable",
     "bayes_threshold",

@@ -21,7 +21,7 @@ from .texts import text
 from .utterances import RATE, pieces, set_level
 from .voice import Speak, Voice
 
-__all__ = ["SYNTHESIS", "Synthesizer", "say"]
+__all__ = ["SYNTHESIS", "Synthesizer", "by_program", "say"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def _row(name: str, system: Synthesizer, voice: Voice, rate: int) -> Row:
     )
 
 
-def _run(command: list[str], said: str | bytes | None = None) -> tuple[Samples, int]:
+def by_program(command: list[str], said: str | bytes | None = None) -> tuple[Samples, int]:
     """What a program writes to the WAV file that stands in its command as {wav}."""
     with TemporaryDirectory() as folder:
         wav = str(Path(folder, "speech.wav"))
@@ -91,7 +91,7 @@ def espeak(voice: Voice, words: str, rng: Generator) -> tuple[Samples, int]:
     """eSpeak NG at 110 to 210 words a minute and pitch 25 to 75."""
     program = need("espeak-ng", "the Debian package espeak-ng")
     speed, pitch = int(rng.integers(110, 211)), int(rng.integers(25, 76))
-    return _run([program, "-v", voice.name, "-s", str(speed), "-p", str(pitch), "-w", "{wav}", "--stdin"], words)
+    return by_program([program, "-v", voice.name, "-s", str(speed), "-p", str(pitch), "-w", "{wav}", "--stdin"], words)
 
 
 def _espeak_voices(variants: str) -> tuple[Voice, ...]:
@@ -107,7 +107,7 @@ def flite(voice: Voice, words: str, rng: Generator) -> tuple[Samples, int]:
     settings = ["--setf", f"duration_stretch={rng.uniform(0.8, 1.25):.2f}"]
     if voice.extra:
         settings += ["--setf", f"int_f0_target_mean={float(voice.extra) * 2 ** (rng.uniform(-4, 4) / 12):.0f}"]
-    return _run([program, "-voice", voice.name, *settings, "-t", words, "-o", "{wav}"])
+    return by_program([program, "-voice", voice.name, *settings, "-t", words, "-o", "{wav}"])
 
 
 def festival(voice: Voice, words: str, rng: Generator) -> tuple[Samples, int]:
@@ -118,7 +118,7 @@ def festival(voice: Voice, words: str, rng: Generator) -> tuple[Samples, int]:
         f'(voice_{voice.name}) (Parameter.set "Duration_Stretch" {rng.uniform(0.85, 1.2):.2f})\n'
         f'(utt.save.wave (utt.synth (Utterance Text "{plain}")) "{{wav}}")\n'
     )
-    return _run([program, "--pipe"], scheme.encode(voice.extra or "ascii", "ignore"))
+    return by_program([program, "--pipe"], scheme.encode(voice.extra or "ascii", "ignore"))
 
 
 DIPHONE_VOICES = (

@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from .packages import unpack
 
-__all__ = ["LANGUAGES", "sentences", "text"]
+__all__ = ["LANGUAGES", "OWN", "sentences", "text"]
 
 GAME = "fillets-ng-data"
 GAME_LANGUAGES = ("bg", "cs", "de", "en", "es", "fr", "it", "nl", "pl", "ru", "sv")

@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from vivavoce.audio import Samples
 
-__all__ = ["LONGEST", "RATE", "SHORTEST", "activity", "cut", "match_level", "pieces", "set_level", "to_pcm", "trim"]
+__all__ = ["FRAME", "LONGEST", "RATE", "SHORTEST", "activity", "cut", "match_level", "pieces", "set_level", "to_pcm", "trim"]
 
 RATE = 16_000
 SHORTEST, WANTED, LONGEST = 1.0, 2.0, 6.0

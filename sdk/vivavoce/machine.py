@@ -9,9 +9,10 @@ import re
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-__all__ = ["machine", "versions"]
+from pydantic import BaseModel, ConfigDict
+
+__all__ = ["Machine", "machine", "versions"]
 
 LIBRARIES = (
     "vivavoce",
@@ -30,16 +31,32 @@ LIBRARIES = (
 INT8_INSTRUCTIONS = ("avx2", "avx512f", "avx_vnni", "avx512_vnni", "amx_int8", "asimddp", "i8mm")
 
 
-def machine() -> dict[str, Any]:
-    """The processor's name, its instructions for INT8, the cores that this process may use, the load, and the system."""
-    return {
-        "processor": _processor(),
-        "instructions": _instructions(),
-        "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
-        "system": f"{platform.system()} {platform.release()}",
-    }
+class Machine(BaseModel):
+    """A machine at a moment."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    processor: str
+    instructions: tuple[str, ...]
+    """Those for INT8."""
+    architecture: str
+    cores: int
+    """Those that this process may use."""
+    load_average: float | None
+    """Of the last minute, where the system tells it."""
+    system: str
+
+
+def machine() -> Machine:
+    """This machine, now."""
+    return Machine(
+        processor=_processor(),
+        instructions=_instructions(),
+        architecture=platform.machine(),
+        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        system=f"{platform.system()} {platform.release()}",
+    )
 
 
 def versions() -> dict[str, str]:
@@ -63,10 +80,10 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _instructions() -> list[str]:
+def _instructions() -> tuple[str, ...]:
     flags = re.search(r"^(?:flags|Features)\s*: (.+)", _text("/proc/cpuinfo"), re.MULTILINE)
     present = set(flags[1].split()) if flags else set()
-    return [name for name in INT8_INSTRUCTIONS if name in present]
+    return tuple(name for name in INT8_INSTRUCTIONS if name in present)
 
 
 def _text(path: str) -> str:

@@ -19,7 +19,7 @@ from .decoding.containers import LONGEST_START, may_begin
 from .decoding.recording import waits
 from .errors import ConfigurationError, whole
 
-__all__ = ["AsyncChunkSource", "AudioSource", "ChunkSource", "FileSource", "Lost", "PcmSource"]
+__all__ = ["AsyncChunkSource", "AudioSource", "ChunkSource", "FileSource", "Lost", "Pcm", "PcmSource"]
 
 Hole = Literal["gap", "overflow", "device-lost", "device-back"]
 

@@ -76,7 +76,7 @@ class FakeSoundDevice:
             raise PortAudioError(self.refusals.pop())
         self.initialized = True
         self.initializations += 1
-        self._listed = list(self.devices)
+        self.listed = list(self.devices)
 
     def _terminate(self) -> None:
         if not self.initialized:
@@ -89,12 +89,12 @@ class FakeSoundDevice:
 
     def query_devices(self, device: int | str | None = None, kind: str | None = None) -> Any:
         if device is None and kind is None:
-            return list(self._listed)
+            return list(self.listed)
         if device is None:
-            if not self._listed:
+            if not self.listed:
                 raise PortAudioError("Error querying device -1")
-            return {"index": 0, **self._listed[0]}
-        for index, found in enumerate(self._listed):
+            return {"index": 0, **self.listed[0]}
+        for index, found in enumerate(self.listed):
             if device in (index, found["name"], f"{found['name']}, {self.HOST}"):
                 return {"index": index, **found}
         if isinstance(device, int):
@@ -102,7 +102,7 @@ class FakeSoundDevice:
         raise ValueError(f"No input device matching {device!r}")
 
     def check_input_settings(self, *, device: int, channels: int, dtype: str, samplerate: float) -> dict[str, Any]:
-        found = self._listed[device]
+        found = self.listed[device]
         if found not in self.devices:
             raise PortAudioError("Device unavailable")
         if channels not in found.get("allowed_channels", range(1, found["max_input_channels"] + 1)):

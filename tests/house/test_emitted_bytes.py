@@ -127,7 +127,7 @@ def record(folder: Path, names: Iterable[str] = NETWORKS) -> dict[str, Any]:
         for patch in patches:
             patch.stop()
     libraries = {name: version(name) for name in ("numpy", "onnx", "onnxruntime", "onnxscript", "onnx-ir", "torch", "scipy")}
-    return {"machine": f"{platform.machine()} {machine()['processor']}", "libraries": libraries, "emitted": made}
+    return {"machine": f"{platform.machine()} {machine().processor}", "libraries": libraries, "emitted": made}
 
 
 @pytest.fixture(

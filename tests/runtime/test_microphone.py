@@ -61,7 +61,7 @@ def test_device_is_opened_at_its_own_rate_with_the_fewest_channels_that_it_gives
 
 
 def test_rate_that_the_device_reports_is_believed(portaudio: FakeSoundDevice) -> None:
-    portaudio.devices[0] = portaudio._listed[0] = FakeSoundDevice.device("Odd", 48_000.0, actual_rate=44_099.7)
+    portaudio.devices[0] = portaudio.listed[0] = FakeSoundDevice.device("Odd", 48_000.0, actual_rate=44_099.7)
     with Microphone() as opened:
         assert opened.sample_rate == 44_100
 
@@ -213,7 +213,7 @@ def test_device_that_disappears_is_found_again_by_its_name_while_time_goes_on(
 
 @pytest.mark.usefixtures("seconds_pass")
 def test_default_device_may_be_another_one_after_a_loss(portaudio: FakeSoundDevice) -> None:
-    portaudio.devices = portaudio._listed = [USB, FakeSoundDevice.device("Built-in", 44_100.0)]
+    portaudio.devices = portaudio.listed = [USB, FakeSoundDevice.device("Built-in", 44_100.0)]
     with Microphone() as opened:
         items = iter(opened)
         portaudio.devices = [FakeSoundDevice.device("Built-in", 44_100.0)]

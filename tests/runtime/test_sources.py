@@ -165,12 +165,12 @@ def test_realtime_file_takes_its_time_and_closes_at_once(monkeypatch: pytest.Mon
     monkeypatch.setattr("vivavoce.sources.time.monotonic", lambda: clock[0])
     waits: list[float] = []
 
-    def wait(seconds: float) -> bool:
+    def wait(closed: threading.Event, seconds: float) -> bool:
         waits.append(seconds)
         clock[0] += seconds
         return len(waits) > 12
 
-    monkeypatch.setattr(source._closed, "wait", wait)
+    monkeypatch.setattr(threading.Event, "wait", wait)
     with source:
         ends = [(clock[0] - 100, len(piece)) for piece in source]
     np.testing.assert_allclose([at for at, _ in ends], np.arange(1, 13) / 10)

@@ -274,7 +274,7 @@ def test_missing_modules_and_wrong_options_are_said_plainly(small: Path) -> None
 def test_programs_write_where_they_are_told() -> None:
     command = ["python3", "-c", "import sys, wave; w = wave.open(sys.argv[1], 'wb'); w.setparams((1, 2, 8000, 0, 'NONE', '')); "
                "w.writeframes(sys.stdin.buffer.read()); w.close()", "{wav}"]  # fmt: skip
-    samples, rate = synthesis._run(command, b"\x00\x40\x00\xc0")
+    samples, rate = synthesis.by_program(command, b"\x00\x40\x00\xc0")
     assert rate == 8000
     assert samples.tolist() == [0.5, -0.5]
 

@@ -22,7 +22,17 @@ from vivavoce.files import replacing
 from ..corpora import LAYOUTS, CorpusError, Layout, Trial, label, without_ending
 from ..metrics import FloatArray
 
-__all__ = ["SUBMISSIONS", "Kind", "Matched", "Verifier", "read_matched", "read_verifier", "write_submission"]
+__all__ = [
+    "KINDS",
+    "SUBMISSIONS",
+    "Kind",
+    "Matched",
+    "Verifier",
+    "find_submission",
+    "read_matched",
+    "read_verifier",
+    "write_submission",
+]
 
 Kind = Literal["target", "nontarget", "spoof"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -357,7 +357,7 @@ def _scored(trials: Sequence[Trial], scorer: Scorer, journal: Path, jobs: int | 
             trials,
             scorer,
             journal=journal,
-            jobs=jobs or machine()["cores"],
+            jobs=jobs or machine().cores,
             pool="ray" if ray else "processes",
             advance=stage(journal.stem),
         )

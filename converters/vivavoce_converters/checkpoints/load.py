@@ -28,7 +28,7 @@ from ..networks.nes2net import Nes2NetConfig
 from ..networks.perceptron import PerceptronConfig
 from .official import build, defaults, leftovers, official_name, recognise
 
-__all__ = ["CheckpointError", "Description", "load_checkpoint"]
+__all__ = ["OWN_WINDOW", "CheckpointError", "Description", "load_checkpoint"]
 
 State = Mapping[str, Tensor]
 

@@ -21,7 +21,7 @@ from ..networks.front_ends import Wav2Vec2FrontEnd, wav2vec2_config
 from ..networks.layer_merging import Merge, MergeConfig
 from ..networks.nes2net import Nes2Net, Nes2NetConfig
 
-__all__ = ["Family", "build", "defaults", "leftovers", "official_name", "recognise"]
+__all__ = ["ASVSPOOF_5", "ASVSPOOF_2021", "CTRSVDD", "Family", "build", "defaults", "leftovers", "official_name", "recognise"]
 
 State = Mapping[str, Tensor]
 NES2NET = "Nested_Res2Net_TDNN."

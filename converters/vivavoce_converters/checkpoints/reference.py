@@ -13,11 +13,9 @@ from vivavoce.bundle import Bundle
 from vivavoce.errors import ConfigurationError
 
 from .load import load_checkpoint
+from .notes import Conversion
 
 __all__ = ["TorchOriginal"]
-
-# What `convert` notes of a conversion that is an option of `load_checkpoint`.
-OPTIONS = ("dilation", "activation", "heads", "max_distance", "normalize", "layers")
 
 
 class TorchOriginal:
@@ -28,8 +26,8 @@ class TorchOriginal:
 
     def __init__(self, bundle: Path, checkpoint: Path, threads: int) -> None:
         model = Bundle(bundle).manifest.model
-        noted = model.provenance.get("conversion", {})
-        self._network, known = load_checkpoint(checkpoint, **{name: noted[name] for name in OPTIONS if name in noted})
+        noted = Conversion.of(model)
+        self._network, known = load_checkpoint(checkpoint, **(noted.options() if noted else {}))
         if known.sha256 != model.checkpoint_sha256:
             raise ConfigurationError(
                 f"{checkpoint} is not what {bundle} was converted from: its sha256 begins with {known.sha256[:12]}, "

@@ -9,29 +9,33 @@ from rich.table import Table
 from vivavoce.bundle import Manifest
 from vivavoce.terminal.console import grid, table
 
+from ..steps.notes import Quantization
+
 __all__ = ["quantization_tables"]
 
 
 def quantization_tables(manifest: Manifest) -> Iterable[Table]:
-    """The manifest's notes on its quantization."""
-    notes = manifest.model.provenance["quantization"]
+    """The manifest's notes on its quantization; nothing where it has none."""
+    notes = Quantization.of(manifest.model)
+    if notes is None:
+        return
     yield grid(
         {
-            "target": f"{notes['target']}, ranges from {notes['ranges_from_trials']} windows",
-            "size": f"{notes['size_ratio']:.1%} of float32",
-            "in INT8": f"{notes['int8_share_of_products']:.1%} of the quantizable multiply-accumulates",
-            "left in float": ", ".join(notes["float_groups"]) or "of the quantizable ones nothing",
+            "target": f"{notes.target}, ranges from {notes.ranges_from_trials} windows",
+            "size": f"{notes.size_ratio:.1%} of float32",
+            "in INT8": f"{notes.int8_share_of_products:.1%} of the quantizable multiply-accumulates",
+            "left in float": ", ".join(notes.float_groups) or "of the quantizable ones nothing",
         }
     )
     rows = [
-        (source, choice["method"], _span(choice["strengths"].values()), f"{min(choice['errors'].values()):.1e}")
-        for source, choice in notes["classes"].items()
+        (source, choice.method, _span(choice.strengths.values()), f"{min(choice.errors.values()):.1e}")
+        for source, choice in notes.classes.items()
     ]
     yield table(("activations of", "range", "migration", "relative error of the products"), rows)
-    if "sensitivity" in notes:
+    if notes.sensitivity:
         scan = [
-            (group, f"{one['correlation']:.5f}", f"{one['residual']:.4f}", f"{one['flips']:.2%}")
-            for group, one in notes["sensitivity"].items()
+            (group, f"{one.correlation:.5f}", f"{one.residual:.4f}", f"{one.flips:.2%}")
+            for group, one in notes.sensitivity.items()
         ]
         yield table(("INT8 in this alone", "correlation", "residual", "flips"), scan)
 

@@ -19,7 +19,19 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from scipy.signal import fftconvolve, firwin2, lfilter
 
-__all__ = ["AugmentRecipe", "augment", "transmit"]
+__all__ = [
+    "CODECS",
+    "RATE",
+    "TELEPHONES",
+    "AugmentRecipe",
+    "Codec",
+    "augment",
+    "limit_band",
+    "opus_quality",
+    "round_trip",
+    "set_level",
+    "transmit",
+]
 
 RATE = 16_000
 Samples = NDArray[np.float32]

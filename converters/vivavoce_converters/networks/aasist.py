@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["Aasist", "AasistConfig"]
+__all__ = ["Aasist", "AasistConfig", "GraphPool"]
 
 REDUCED = 128
 BANDS = REDUCED // 3

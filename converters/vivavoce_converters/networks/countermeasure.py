@@ -24,7 +24,17 @@ from .nes2net import Nes2Net, Nes2NetConfig
 from .perceptron import Perceptron, PerceptronConfig
 from .streaming import StreamingConfig, StreamingFrontEnd
 
-__all__ = ["Countermeasure", "load_countermeasure", "save_countermeasure"]
+__all__ = [
+    "FORMAT",
+    "AnyFrontEnd",
+    "BackEnd",
+    "Countermeasure",
+    "load_countermeasure",
+    "load_strictly",
+    "multiply_accumulates",
+    "parameters",
+    "save_countermeasure",
+]
 
 FORMAT = "vivavoce-countermeasure/1"
 AnyFrontEnd = Wav2Vec2FrontEnd | WhisperFrontEnd | StreamingFrontEnd

@@ -36,7 +36,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from vivavoce.errors import ConfigurationError
 
-__all__ = ["SAMPLE_RATE", "FrontEnd", "Wav2Vec2FrontEnd", "WhisperFrontEnd", "load_front_end", "wav2vec2_config"]
+__all__ = ["SAMPLE_RATE", "FrontEnd", "LogMel", "Wav2Vec2FrontEnd", "WhisperFrontEnd", "load_front_end", "wav2vec2_config"]
 
 SAMPLE_RATE = 16_000
 

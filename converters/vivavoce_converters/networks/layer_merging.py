@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from vivavoce.errors import ConfigurationError
 
-__all__ = ["Merge", "MergeConfig"]
+__all__ = ["Merge", "MergeConfig", "ScaledSum"]
 
 
 @dataclass(frozen=True)

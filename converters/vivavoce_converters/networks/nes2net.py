@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from vivavoce.errors import ConfigurationError
 
-__all__ = ["Nes2Net", "Nes2NetConfig"]
+__all__ = ["AdditiveNest", "AttentiveStatistics", "Nes2Net", "Nes2NetConfig", "WeightedNest"]
 
 
 CHOICES = {"kind": ("nes2net", "nes2net-x"), "activation": ("relu", "selu"), "pooling": ("mean", "astp")}

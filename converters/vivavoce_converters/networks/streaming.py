@@ -21,7 +21,7 @@ from vivavoce.errors import ConfigurationError
 
 from .front_ends import LogMel, WhisperFrontEnd
 
-__all__ = ["Past", "StreamingConfig", "StreamingFrontEnd"]
+__all__ = ["DELAY", "FRAME", "Past", "StreamingConfig", "StreamingFrontEnd"]
 
 FRAME = 320
 """Samples a frame."""

@@ -15,6 +15,7 @@ from vivavoce.errors import ConfigurationError
 from vivavoce.progress import Advance, quiet
 from vivavoce_calibration.metrics import eer_threshold
 
+from ..onnx_graph import names
 from ..onnx_graph.graph import session
 
 __all__ = ["Effect", "Mix", "Sample", "fastest", "left_over", "parse_budget", "scores"]
@@ -75,14 +76,15 @@ class Sample:
         known = self.scores[: len(found)]
         left = left_over(found, known)
         correlation = float(np.corrcoef(found, known)[0, 1])
-        return Effect(correlation, float(left.std() / self.scores.std()), self._flips(left))
+        return Effect(correlation, float(left.std() / self.scores.std()), self.flips_of(left))
 
     def predicted(self, residual: float) -> float:
         """The share of decisions that a normal residual of that size turns."""
-        return self._flips(residual * self.scores.std() * NORMAL)
+        return self.flips_of(residual * self.scores.std() * NORMAL)
 
-    def _flips(self, left: NDArray[np.float64]) -> float:
-        """Every residual at every score: 0.5 % of a few hundred windows are one or two, too few to be counted.
+    def flips_of(self, left: NDArray[np.float64]) -> float:
+        """The share of decisions that residuals turn: every residual at every score, for 0.5 % of a few hundred windows are one
+        or two, too few to be counted.
 
         Those that a small residual can turn are few too, so each score stands for a normal distribution about it (a kernel
         estimate of their density, with the width of Silverman, "Density Estimation", 1986, equation 3.31).
@@ -102,7 +104,7 @@ def left_over(found: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray
 def scores(model: onnx.ModelProto, windows: FloatArray) -> NDArray[np.float64]:
     """The scores (n,) that a model gives windows (n, samples), on one thread."""
     made = session(model.SerializeToString())
-    return np.array([made.run(None, {"samples": window[None]})[0].item() for window in windows], np.float64)
+    return np.array([made.run(None, {names.SAMPLES: window[None]})[0].item() for window in windows], np.float64)
 
 
 def fastest(

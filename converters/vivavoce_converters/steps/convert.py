@@ -12,6 +12,7 @@ from vivavoce.bundle import AudioContract, Bundle, Manifest, Model
 from vivavoce.bundle_writing import UNCALIBRATED, require_new, write_bundle
 
 from ..checkpoints.load import Description, load_checkpoint
+from ..checkpoints.notes import Conversion
 from ..networks.stateful import carry
 from .engine_files import TOLERANCE, engine_file, loaded, self_test
 from .export import export_onnx
@@ -48,7 +49,7 @@ def convert(
         name=name or out.name,
         version="1",
         description=f"{known.family}, converted by vivavoce {version('vivavoce')}.",
-        model=_model(known, licence, corpora, largest_difference=report.difference),
+        model=_model(known, licence, corpora, report.difference),
         audio=audio,
         engines=(engine,),
         operating_points=(UNCALIBRATED,),
@@ -58,8 +59,10 @@ def convert(
     return write_bundle(out, manifest, {**files, test.file: flac})
 
 
-def _model(known: Description, licence: str, corpora: Sequence[str], **measured: Any) -> Model:
-    options = {"family": known.family, "merge": known.merge, "layers": known.layers, **known.assumed}
+def _model(known: Description, licence: str, corpora: Sequence[str], difference: float) -> Model:
+    conversion = Conversion(
+        family=known.family, merge=known.merge, layers=known.layers, largest_difference=difference, **known.assumed
+    )
     return Model(
         front_end=known.front_end,
         back_end=known.back_end,
@@ -67,5 +70,5 @@ def _model(known: Description, licence: str, corpora: Sequence[str], **measured:
         checkpoint_sha256=known.sha256,
         licence=licence,
         corpora=tuple(corpora),
-        provenance={"conversion": options | measured, "training": known.provenance},
+        provenance={**conversion.noted(), "training": known.provenance},
     )

@@ -14,7 +14,7 @@ from vivavoce.bundle import AudioContract, Carry, EngineFile, SelfTest
 from vivavoce.engines.engine import Engine, OnnxEngine
 from vivavoce.files import sha256
 
-__all__ = ["deviation", "engine_file", "loaded", "reference_signal", "reference_windows", "self_test"]
+__all__ = ["TOLERANCE", "deviation", "engine_file", "loaded", "reference_signal", "reference_windows", "self_test"]
 
 # Two correct runtimes differ by rounding; INT8 kernels also saturate and fuse differently from one processor to the next.
 TOLERANCE = {"float32": 0.01, "int8": 0.25}

@@ -26,12 +26,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from vivavoce.engines.engine import present_of
 from vivavoce.errors import VivavoceError
 from vivavoce.files import placing_with
 
 from ..networks.countermeasure import Countermeasure
 from ..networks.stateful import CarriedCountermeasure, carry
 from ..networks.streaming import FRAME
+from ..onnx_graph import names
 from ..onnx_graph.graph import session
 
 __all__ = ["ExportError", "ExportReport", "export_onnx"]
@@ -136,8 +138,8 @@ def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> tor
                 (torch.zeros(2 if dynamic else 1, window), *whole, *caches),
                 dynamo=True,
                 opset_version=opset,
-                input_names=["samples", *pasts],
-                output_names=["score", *(name.replace("past", "present", 1) for name in pasts)],
+                input_names=[names.SAMPLES, *pasts],
+                output_names=[names.SCORE, *map(present_of, pasts)],
                 dynamic_shapes=shapes if dynamic else None,
                 verbose=False,
             )
@@ -183,12 +185,12 @@ def _quiet() -> Iterator[None]:
 
 def _name(program: torch.onnx.ONNXProgram) -> None:
     """Names each node after the module that it comes from, such as "front_end.encoder.layers.0.fc1/MatMul"."""
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, str]] = Counter()
     for node in program.model.graph.all_nodes():
         modules = ast.literal_eval(node.metadata_props.get("pkg.torch.onnx.name_scopes", "[]"))[:-1]
-        name = f"{modules[-1] if modules else ''}/{node.op_type}"
-        seen[name] += 1
-        node.name = name if seen[name] == 1 else f"{name}_{seen[name]}"
+        of = modules[-1] if modules else "", node.op_type
+        seen[of] += 1
+        node.name = names.node(*of, seen[of])
 
 
 def _strip(program: torch.onnx.ONNXProgram) -> None:
@@ -217,7 +219,7 @@ def _difference(model: Countermeasure, path: Path, lengths: Sequence[int], batch
                 f"The network itself cannot score {samples.shape[1]} samples, so its file was not tried on them. "
                 f"Give lengths that it can. The cause: {error}"
             ) from error
-        (scores,) = made.run(["score"], {"samples": samples})
+        (scores,) = made.run([names.SCORE], {names.SAMPLES: samples})
         largest = np.maximum(largest, _relative(scores, expected))
     if isinstance(model, CarriedCountermeasure):
         largest = np.maximum(largest, _continued(model, made, lengths[0]))
@@ -229,9 +231,9 @@ def _continued(model: CarriedCountermeasure, made: onnxruntime.InferenceSession,
     (samples,) = _probes((window + model.streaming.config.chunk * FRAME,), (1,))
     with torch.no_grad():
         expected = model(torch.from_numpy(samples), *model.fresh().values())[0].numpy()
-    _, *presents = made.run(None, {"samples": samples[:, :window]})
+    _, *presents = made.run(None, {names.SAMPLES: samples[:, :window]})
     pasts = dict(zip(model.fresh(), presents, strict=True))
-    return _relative(made.run(["score"], {"samples": samples[:, window:], **pasts})[0], expected)
+    return _relative(made.run([names.SCORE], {names.SAMPLES: samples[:, window:], **pasts})[0], expected)
 
 
 def _relative(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:

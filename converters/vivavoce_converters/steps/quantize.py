@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,14 @@ from vivavoce_calibration.regression import Limits, Side, compare
 from vivavoce_calibration.sampling import representative
 from vivavoce_calibration.scoring import Scorer, score_corpus
 
+from ..checkpoints.notes import Notes
 from ..distillation.batches import windows
 from ..onnx_graph.files import save
 from ..quantization.plan.targets import TARGETS
 from ..quantization.quantize import Quantizer
 from ..quantization.sensitivity import Mix, Sample, fastest
 from .engine_files import TOLERANCE, deviation, engine_file, loaded, self_test
+from .notes import Quantization, Rounding
 
 __all__ = ["LIMITS", "Gate", "GateError", "quantize_bundle", "round_weights"]
 
@@ -109,10 +111,10 @@ def quantize_bundle(
         weight_bits=TARGETS[target].weight_bits,
         carry=source.carry,
     )
-    notes = _notes(quantizer, mix, target, min(count, len(trials)), files, contents)
-    notes["size_ratio"] *= bundle.manifest.model.provenance.get("rounding", {}).get("size_ratio", 1.0)
-    kept = contents if keep_float else {}
-    return _packed(bundle, out, engine, files, kept, {"quantization": notes}, gate, stages)
+    before = Rounding.of(bundle.manifest.model)
+    ratio = _ratio(files, contents) * (before.size_ratio if before else 1.0)
+    notes = Quantization(**_rounded(quantizer, mix, target, min(count, len(trials)), ratio), **_measured(mix))
+    return _packed(bundle, out, engine, files, contents if keep_float else {}, notes, gate, stages)
 
 
 def round_weights(
@@ -143,7 +145,7 @@ def round_weights(
         quantizer = Quantizer(model, _first_windows(representative(trials, count), length, stages("ranges")), target)
         files = {source.file: quantizer.build_rounded().SerializeToString()}
     engine = engine_file(source.file, files, precision="float32", target=source.target, carry=source.carry)
-    notes = {"rounding": _notes(quantizer, None, target, min(count, len(trials)), files, content)}
+    notes = Rounding(**_rounded(quantizer, None, target, min(count, len(trials)), _ratio(files, content)))
     return _packed(bundle, out, engine, files, {}, notes, None, stages)
 
 
@@ -176,31 +178,30 @@ def _mix(quantizer: Quantizer, model: Path, gate: Gate, length: int, budget: flo
     return fastest(quantizer.build, costs, sample, budget, advance, fine=fine)
 
 
-def _notes(
-    quantizer: Quantizer,
-    mix: Mix | None,
-    target: str,
-    calibration: int,
-    files: Mapping[str, bytes],
-    contents: Mapping[str, bytes],
-) -> dict[str, Any]:
-    """What was done, for the manifest: enough to make it again, and to see why."""
+def _rounded(quantizer: Quantizer, mix: Mix | None, target: str, windows: int, ratio: float) -> dict[str, Any]:
+    """The fields of `Rounding`."""
     groups, layers = quantizer.groups, quantizer.plan.layers()
     chosen = groups if mix is None else mix.groups
-    notes: dict[str, Any] = {
+    return {
         "target": target,
-        "ranges_from_trials": calibration,
-        "classes": {source: asdict(choice.named(layers)) for source, choice in quantizer.plan.choices.items()},
-        "float_groups": [group for group in groups if group not in chosen],
+        "ranges_from_trials": windows,
+        "classes": {source: choice.named(layers) for source, choice in quantizer.plan.choices.items()},
+        "float_groups": tuple(group for group in groups if group not in chosen),
         "int8_share_of_products": sum(groups[group] for group in chosen) / max(sum(groups.values()), 1),
-        "size_ratio": sum(map(len, files.values())) / sum(map(len, contents.values())),
+        "size_ratio": ratio,
     }
-    if mix is not None:
-        notes["two_byte_groups"] = list(mix.fine)
-        notes["effect"] = asdict(mix.effect)
-        notes["sensitivity"] = {group: asdict(effect) for group, effect in mix.alone.items()}
-        notes["sensitivity_two_bytes"] = {group: asdict(effect) for group, effect in mix.alone_fine.items()}
-    return notes
+
+
+def _measured(mix: Mix | None) -> dict[str, Any]:
+    """The other fields of `Quantization`, where there was a budget."""
+    if mix is None:
+        return {}
+    alone = {"sensitivity": mix.alone, "sensitivity_two_bytes": mix.alone_fine}
+    return {"two_byte_groups": mix.fine, "effect": mix.effect, **alone}
+
+
+def _ratio(files: Mapping[str, bytes], before: Mapping[str, bytes]) -> float:
+    return sum(map(len, files.values())) / sum(map(len, before.values()))
 
 
 def _packed(
@@ -209,7 +210,7 @@ def _packed(
     engine: EngineFile,
     files: Mapping[str, bytes],
     kept: Mapping[str, bytes],
-    notes: dict[str, Any],
+    notes: Notes,
     gate: Gate | None,
     stages: Stages,
 ) -> Bundle:
@@ -220,7 +221,7 @@ def _packed(
     test, flac = self_test(made, parent.audio, tolerance=tolerance)
     source = _float_engine(bundle)
     apart = deviation(loaded(source, kept), parent.audio, test.scores) if kept else 0.0
-    provenance = {**parent.model.provenance, **notes}
+    provenance = {**parent.model.provenance, **notes.noted()}
     manifest = uncalibrated(
         parent,
         model=parent.model.model_copy(update={"provenance": provenance}),

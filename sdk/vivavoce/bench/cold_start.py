@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from time import perf_counter
 
+__all__ = ["peak_bytes", "probe"]
+
 
 def probe(bundle: str, file: str, precision: str | None, threads: int) -> dict[str, float | None]:
     """Seconds from the start to each step, and bytes of resident memory at the peak, for one detector on one file.

@@ -11,11 +11,12 @@ import math
 import re
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from time import perf_counter
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,16 +24,54 @@ from ..bundle import Bundle
 from ..engines.engine import OnnxEngine, load_onnx
 from ..engines.self_test import self_test_audio
 from ..errors import ConfigurationError, needs_extra
+from .records import Record
 
-__all__ = ["profile"]
+__all__ = ["INPUTS", "OUTPUTS", "Profile", "Share", "nodes_of", "profile", "shares"]
 
 ROWS, INPUTS, OUTPUTS = 200, 1024, 4096
 PRODUCTS = ("Gemm", "MatMul", "Conv")
 """Operators with multiply-accumulates, or what their fused and quantized forms have in their names."""
 
 
-def profile(bundle: Bundle, *, precision: str | None = None, threads: int = 1, repeats: int = 10) -> dict[str, Any]:
-    """One window's time in the bundle's ONNX engine, node by node, as a JSON-ready dictionary; durations are in seconds.
+class Share(Record):
+    """What the nodes of an operator or a part take together: seconds, and their share of all."""
+
+    name: str
+    nodes: int
+    seconds: float
+    share: float
+    multiply_accumulates: int
+
+
+class Profile(Record):
+    """One window's time in an engine; shares are the longest first."""
+
+    engine: str
+    threads: int
+    repeats: int
+    seconds: float
+    multiply_accumulates: int
+    operators: tuple[Share, ...]
+    parts: tuple[Share, ...]
+    rate: float
+    """Multiply-accumulates a second."""
+    int8_gemm_rate: float
+    """The same of the yardstick."""
+    share_of_int8_gemm: float
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node of the graph that ran."""
+
+    operator: str
+    part: str
+    seconds: float
+    multiply_accumulates: int
+
+
+def profile(bundle: Bundle, *, precision: str | None = None, threads: int = 1, repeats: int = 10) -> Profile:
+    """One window's time in the bundle's ONNX engine, node by node; durations are in seconds.
 
     Each node counts with its median over the repeats. Parts are told apart by the names that `vivavoce convert` gives to
     nodes: one without belongs to the part of the node that ran before it. Raises ConfigurationError where the bundle has no
@@ -51,22 +90,22 @@ def profile(bundle: Bundle, *, precision: str | None = None, threads: int = 1, r
         engine = load_onnx(bundle, found[0], session_options=options)
         seconds = _interleaved(engine, window, threads, repeats)
         events = json.loads(engine.profile_file().read_text(encoding="utf-8"))
-    nodes = _nodes(events, repeats)
-    total = sum(node["seconds"] for node in nodes)
-    operations = sum(node["multiply_accumulates"] for node in nodes)
+    nodes = nodes_of(events, repeats)
+    total = sum(node.seconds for node in nodes)
+    operations = sum(node.multiply_accumulates for node in nodes)
     best = ROWS * INPUTS * OUTPUTS / float(np.median(seconds))
-    return {
-        "engine": found[0].file,
-        "threads": threads,
-        "repeats": repeats,
-        "seconds": total,
-        "multiply_accumulates": operations,
-        "operators": _shares(nodes, "operator"),
-        "parts": _shares(nodes, "part"),
-        "rate": operations / total,
-        "int8_gemm_rate": best,
-        "share_of_int8_gemm": operations / total / best,
-    }
+    return Profile(
+        engine=found[0].file,
+        threads=threads,
+        repeats=repeats,
+        seconds=total,
+        multiply_accumulates=operations,
+        operators=shares(nodes, "operator"),
+        parts=shares(nodes, "part"),
+        rate=operations / total,
+        int8_gemm_rate=best,
+        share_of_int8_gemm=operations / total / best,
+    )
 
 
 def _interleaved(engine: OnnxEngine, window: Any, threads: int, repeats: int) -> list[float]:
@@ -88,22 +127,22 @@ def _interleaved(engine: OnnxEngine, window: Any, threads: int, repeats: int) ->
     return seconds
 
 
-def _nodes(events: Iterable[dict[str, Any]], repeats: int) -> list[dict[str, Any]]:
-    """Each node's operator, part, median seconds and multiply-accumulates, in the order in which they run."""
+def nodes_of(events: Iterable[dict[str, Any]], repeats: int) -> list[Node]:
+    """The nodes of an ONNX Runtime profile with the medians of their last `repeats` runs, in the order in which they run."""
     found: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith("_kernel_time"):
             found[event["name"].removesuffix("_kernel_time")].append(event)
-    nodes: list[dict[str, Any]] = []
+    nodes: list[Node] = []
     for name, runs in found.items():
         counted = runs[-repeats:]
         nodes.append(
-            {
-                "operator": counted[0]["args"]["op_name"],
-                "part": _part(name) or (nodes[-1]["part"] if nodes else "stem"),
-                "seconds": float(np.median([run["dur"] for run in counted])) * 1e-6,
-                "multiply_accumulates": _multiply_accumulates(counted[0]["args"]),
-            }
+            Node(
+                operator=counted[0]["args"]["op_name"],
+                part=_part(name) or (nodes[-1].part if nodes else "stem"),
+                seconds=float(np.median([run["dur"] for run in counted])) * 1e-6,
+                multiply_accumulates=_multiply_accumulates(counted[0]["args"]),
+            )
         )
     return nodes
 
@@ -129,20 +168,20 @@ def _multiply_accumulates(event: dict[str, Any]) -> int:
     return int(math.prod(output) * first[-1])
 
 
-def _shares(nodes: list[dict[str, Any]], key: str) -> list[dict[str, Any]]:
-    """Seconds, their share, the number of nodes and the multiply-accumulates by operator or part, the longest first."""
-    total = sum(node["seconds"] for node in nodes)
-    groups: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+def shares(nodes: Sequence[Node], key: Literal["operator", "part"]) -> tuple[Share, ...]:
+    """What nodes take by operator or part, the longest first."""
+    total = sum(node.seconds for node in nodes)
+    groups: defaultdict[str, list[Node]] = defaultdict(list)
     for node in nodes:
-        groups[node[key]].append(node)
-    shares = [
-        {
-            "name": name,
-            "nodes": len(group),
-            "seconds": sum(node["seconds"] for node in group),
-            "share": sum(node["seconds"] for node in group) / total,
-            "multiply_accumulates": sum(node["multiply_accumulates"] for node in group),
-        }
+        groups[getattr(node, key)].append(node)
+    found = [
+        Share(
+            name=name,
+            nodes=len(group),
+            seconds=(seconds := sum(node.seconds for node in group)),
+            share=seconds / total,
+            multiply_accumulates=sum(node.multiply_accumulates for node in group),
+        )
         for name, group in groups.items()
     ]
-    return sorted(shares, key=lambda share: -share["seconds"])
+    return tuple(sorted(found, key=lambda share: -share.seconds))

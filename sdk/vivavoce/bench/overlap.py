@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 
@@ -18,9 +17,53 @@ from ..errors import ConfigurationError
 from ..listening.windows import grid
 from ..machine import machine, versions
 from ..policy import Policy
-from .stages import described
+from .records import Clip, MeasuredBundle, Record, Report
 
-__all__ = ["overlap"]
+__all__ = ["OverlapReport", "overlap"]
+
+
+class OpenedEngine(Record):
+    """What scored, and whether it carries a state from window to window."""
+
+    file: str
+    provider: str
+    carries: bool
+
+
+class Ways(Record):
+    """A figure of each way to score."""
+
+    once: float
+    again: float
+    continued: float
+    stream: float
+
+
+class TimesOnce(Record):
+    """How many times as long as one pass a way takes: lowest, median and highest over the repeats."""
+
+    again: tuple[float, float, float]
+    continued: tuple[float, float, float]
+
+
+class Apart(Record):
+    """How far raw scores are apart, continued and whole."""
+
+    largest: float
+    median: float
+
+
+class OverlapReport(Report):
+    """Real-time factors of the engine on one recording, by the way that it is scored."""
+
+    threads: int
+    hop: float
+    bundle: MeasuredBundle
+    engine: OpenedEngine
+    audio: Clip
+    real_time_factor: Ways
+    ratios: TimesOnce
+    score_difference: Apart
 
 
 def overlap(
@@ -32,8 +75,8 @@ def overlap(
     hop: float = 0.5,
     threads: int = 1,
     repeats: int = 5,
-) -> dict[str, Any]:
-    """Real-time factors of the engine on one recording, as a JSON-ready dictionary, and how far the scores are apart.
+) -> OverlapReport:
+    """Real-time factors of the engine on one recording, and how far the scores are apart.
 
     "once" scores each window once, without overlap; "again" scores a whole window at every hop of `hop` seconds; "continued"
     does so as streams do; "stream" is a whole stream with its speech gate. The four take turns, so that they meet the same
@@ -42,7 +85,7 @@ def overlap(
     detector = Detector(default_bundle() if bundle is None else bundle, precision=precision, threads=threads)
     contract, engine = detector.bundle.manifest.audio, detector.engine
     step = round(hop * contract.sample_rate)
-    report: dict[str, Any] = {"machine": machine(), "versions": versions(), "threads": threads, "repeats": repeats, "hop": hop}
+    before = machine()
     audio, source = clip(detector.bundle, file, seconds)
     if step < 1 or repeats < 1 or len(audio) < contract.window + step:
         raise ConfigurationError("There is nothing to measure. Give a hop and repeats above 0, and more audio than a window.")
@@ -57,17 +100,21 @@ def overlap(
         took["continued"].append(seconds_continued)
         took["stream"].append(_streamed(detector, audio, hop))
     duration = len(audio) / contract.sample_rate
-    report["bundle"] = described(detector.bundle)
-    report["engine"] = {"file": engine.file.file, "provider": engine.provider, "carries": engine.incremental is not None}
-    report["audio"] = {"source": source, "seconds": duration}
-    report["real_time_factor"] = {way: float(np.median(times)) / duration for way, times in took.items()}
-    report["ratios"] = {
-        way: [float(value) for value in np.quantile(np.divide(took[way], took["once"]), (0, 0.5, 1))]
-        for way in ("again", "continued")
-    }
+    relative = {way: np.quantile(np.divide(took[way], took["once"]), (0, 0.5, 1)) for way in ("again", "continued")}
     difference = np.abs(np.subtract(again, continued))
-    report["score_difference"] = {"largest": float(difference.max()), "median": float(np.median(difference))}
-    return report
+    return OverlapReport(
+        machine=before,
+        versions=versions(),
+        threads=threads,
+        repeats=repeats,
+        hop=hop,
+        bundle=MeasuredBundle.of(detector.bundle),
+        engine=OpenedEngine(file=engine.file.file, provider=engine.provider, carries=engine.incremental is not None),
+        audio=Clip(source=source, seconds=duration),
+        real_time_factor=Ways(**{way: float(np.median(times)) / duration for way, times in took.items()}),
+        ratios=TimesOnce(**{way: tuple(values.tolist()) for way, values in relative.items()}),
+        score_difference=Apart(largest=float(difference.max()), median=float(np.median(difference))),
+    )
 
 
 def _timed(engine: Engine, audio: Samples, windows: list[tuple[int, int]], *, whole: bool) -> tuple[float, list[float]]:

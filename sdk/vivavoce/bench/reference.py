@@ -23,15 +23,65 @@ from ..engines.self_test import clip
 from ..errors import ConfigurationError, VivavoceError, needs_extra
 from ..listening.windows import grid
 from ..machine import machine, versions
-from .worker import EngineEntrant, Entrant, serve
+from .records import Clip, Record, Report, Spread
+from .worker import Ended, EngineEntrant, Entrant, Loaded, serve
 
-__all__ = ["GROUP", "benchmark_against", "references"]
+__all__ = ["GROUP", "EntrantTimes", "ReferenceReport", "benchmark_against", "open_reference", "references"]
 
 GROUP = "vivavoce.references"
 """Entry points of this group give the originals of bundles: the name is what `bench --against` takes, the object a function of
 a bundle's folder, the checkpoint that it was converted from, and a number of threads, that gives an `Entrant`."""
 
 FEW, MORE = 1, 2
+
+
+class Windows(Clip):
+    """The recording as it is cut."""
+
+    windows: int
+
+
+class Origin(Record):
+    """A bundle, and what it was made from."""
+
+    path: str
+    name: str
+    checkpoint_sha256: str
+
+
+class Competitor(Record):
+    """What takes part: a bundle's file, or the checkpoint, under the framework's name and without a bundle."""
+
+    name: str
+    bundle: str | None
+    precision: str
+    bytes: int
+
+
+class EntrantTimes(Competitor):
+    """What was measured of it on a number of threads."""
+
+    provider: str
+    threads: int
+    load_seconds: float
+    window_seconds: Spread
+    speedup: Spread
+    """How many times as long the reference takes in the same round."""
+    processor_seconds: Spread
+    """Like `window_seconds`, of the time that the process was on a core, which other processes lengthen less."""
+    processor_speedup: Spread
+    largest_score_difference: float
+    peak_bytes: int | None
+    stem_share: float
+
+
+class ReferenceReport(Report):
+    """Engines beside the network that they were made from, on one recording."""
+
+    audio: Windows
+    window: int
+    bundles: tuple[Origin, ...]
+    entrants: tuple[EntrantTimes, ...]
 
 
 def references() -> dict[str, EntryPoint]:
@@ -48,14 +98,12 @@ def benchmark_against(
     seconds: float = 60.0,
     threads: int = MORE,
     repeats: int = 5,
-) -> dict[str, Any]:
+) -> ReferenceReport:
     """Times of every engine of `bundles` and of the network in `checkpoint`, which all were made from, on one recording.
 
     `reference` is the framework that runs the checkpoint, such as "torch". `file` is the recording; None repeats the first
     bundle's self-test audio up to `seconds`. Everything runs on one thread, then on `threads`; within a number of threads the
-    entrants take turns, so that all meet the same machine. Gives a JSON-ready dictionary: seconds for one window, bytes, and
-    `speedup`, how many times as long the reference takes in the same round: median, lowest and highest. `processor_seconds`
-    and `processor_speedup` are the same for the time that the process was on a core, which other processes lengthen less.
+    entrants take turns, so that all meet the same machine.
 
     Raises ConfigurationError where the settings leave nothing to measure, the framework is unknown, or the bundles were made
     from different checkpoints; VivavoceError, with the command that installs it, where the framework is missing; and as
@@ -69,7 +117,7 @@ def benchmark_against(
     opened = [Bundle(path) for path in bundles]
     lineup = _lineup(reference, Path(checkpoint), opened)
     # The machine is described first, so that its load average is not the benchmark's own.
-    report: dict[str, Any] = {"machine": machine(), "versions": versions(), "repeats": repeats}
+    before = machine()
     contract = opened[0].manifest.audio
     audio, source = clip(opened[0], file, seconds)
     windows = _windows(audio, contract)
@@ -77,18 +125,22 @@ def benchmark_against(
         saved = Path(folder) / "windows.npy"
         np.save(saved, windows)
         entrants = [row for count in sorted({FEW, threads}) for row in _round_robin(lineup, saved, count, repeats)]
-    report["audio"] = {"source": source, "seconds": len(audio) / contract.sample_rate, "windows": len(windows)}
-    report["window"] = contract.window
-    report["bundles"] = [_identity(bundle) for bundle in opened]
-    report["entrants"] = entrants
-    return report
+    return ReferenceReport(
+        machine=before,
+        versions=versions(),
+        repeats=repeats,
+        audio=Windows(source=source, seconds=len(audio) / contract.sample_rate, windows=len(windows)),
+        window=contract.window,
+        bundles=tuple(_origin(bundle) for bundle in opened),
+        entrants=tuple(entrants),
+    )
 
 
 @dataclass(frozen=True)
 class _Place:
     """One in the line-up: what it is, and how to load it with a number of threads."""
 
-    described: dict[str, Any]
+    described: Competitor
     enter: Callable[[int], Entrant]
 
 
@@ -106,24 +158,25 @@ def _lineup(reference: str, checkpoint: Path, bundles: Sequence[Bundle]) -> list
     if len(origins) > 1 or len({bundle.manifest.audio.window for bundle in bundles}) > 1:
         names = ", ".join(str(bundle.path) for bundle in bundles)
         raise ConfigurationError(f"{names} were not made from one checkpoint. Give bundles that were.")
-    original = {"name": reference, "bundle": None, "precision": "float32", "bytes": checkpoint.stat().st_size}
-    places = [_Place(original, partial(_open_reference, reference, bundles[0].path, checkpoint))]
+    original = Competitor(name=reference, bundle=None, precision="float32", bytes=checkpoint.stat().st_size)
+    places = [_Place(original, partial(open_reference, reference, bundles[0].path, checkpoint))]
     for bundle in bundles:
         for engine in bundle.manifest.engines:
             if engine.kind == "onnx":
                 size = sum((bundle.path / name).stat().st_size for name in (engine.file, *engine.data))
-                described = {"name": engine.file, "bundle": str(bundle.path), "precision": engine.precision, "bytes": size}
+                described = Competitor(name=engine.file, bundle=str(bundle.path), precision=engine.precision, bytes=size)
                 places.append(_Place(described, partial(EngineEntrant, bundle.path, engine)))
     return places
 
 
-def _open_reference(name: str, bundle: Path, checkpoint: Path, threads: int) -> Entrant:
+def open_reference(name: str, bundle: Path, checkpoint: Path, threads: int) -> Entrant:
+    """The checkpoint in a framework. Raises MissingExtra, with the command that installs it, where the framework is missing."""
     with needs_extra("convert"):
         made: Entrant = references()[name].load()(bundle, checkpoint, threads)
     return made
 
 
-def _round_robin(lineup: Sequence[_Place], windows: Path, threads: int, repeats: int) -> Iterator[dict[str, Any]]:
+def _round_robin(lineup: Sequence[_Place], windows: Path, threads: int, repeats: int) -> Iterator[EntrantTimes]:
     """What was measured of each in the line-up, the first being what the others are compared with."""
     with ExitStack() as stack:
         running = [stack.enter_context(_started(place, windows, threads)) for place in lineup]
@@ -132,26 +185,24 @@ def _round_robin(lineup: Sequence[_Place], windows: Path, threads: int, repeats:
                 one.passes.append(one.ask(True))
         reference = running[0]
         for one in running:
-            count = len(one.loaded["scores"])
+            count = len(one.loaded.scores)
             own, theirs = np.array(one.passes), np.array(reference.passes)
             (seconds, busy), (speedup, busy_speedup) = (own / count).T, (theirs / own).T
-            difference = np.abs(np.subtract(one.loaded["scores"], reference.loaded["scores"])).max()
-            yield {
-                **one.place.described,
-                "provider": one.loaded["provider"],
-                "threads": threads,
-                "load_seconds": one.loaded["load"],
-                "window_seconds": _spread(seconds),
-                "speedup": _spread(speedup),
-                "processor_seconds": _spread(busy),
-                "processor_speedup": _spread(busy_speedup),
-                "largest_score_difference": float(difference),
-                **one.ask(False),
-            }
-
-
-def _spread(values: NDArray[np.float64]) -> dict[str, float]:
-    return {"median": float(np.median(values)), "lowest": float(values.min()), "highest": float(values.max())}
+            difference = np.abs(np.subtract(one.loaded.scores, reference.loaded.scores)).max()
+            ended: Ended = one.ask(False)
+            yield EntrantTimes(
+                **dict(one.place.described),
+                provider=one.loaded.provider,
+                threads=threads,
+                load_seconds=one.loaded.seconds,
+                window_seconds=Spread.of(seconds),
+                speedup=Spread.of(speedup),
+                processor_seconds=Spread.of(busy),
+                processor_speedup=Spread.of(busy_speedup),
+                largest_score_difference=float(difference),
+                peak_bytes=ended.peak_bytes,
+                stem_share=ended.stem_share,
+            )
 
 
 @dataclass
@@ -161,7 +212,7 @@ class _Running:
     place: _Place
     ask: Callable[[bool], Any]
     """True times a pass over the clip, False ends the process and tells what it took."""
-    loaded: dict[str, Any]
+    loaded: Loaded
     passes: list[tuple[float, float]] = field(default_factory=list)
 
 
@@ -180,7 +231,7 @@ def _started(place: _Place, windows: Path, threads: int) -> Iterator[_Running]:
         except EOFError as error:
             process.join()
             raise VivavoceError(
-                f"The process that measures {place.described['name']} ended with code {process.exitcode}. "
+                f"The process that measures {place.described.name} ended with code {process.exitcode}. "
                 f"Give the machine more memory, or measure fewer bundles at a time."
             ) from error
         if isinstance(told, str):
@@ -206,6 +257,6 @@ def _windows(audio: Samples, contract: AudioContract) -> NDArray[np.float32]:
     return np.stack([np.resize(audio[start:end], contract.window) for start, end in found])
 
 
-def _identity(bundle: Bundle) -> dict[str, str]:
+def _origin(bundle: Bundle) -> Origin:
     manifest = bundle.manifest
-    return {"path": str(bundle.path), "name": manifest.name, "checkpoint_sha256": manifest.model.checkpoint_sha256}
+    return Origin(path=str(bundle.path), name=manifest.name, checkpoint_sha256=manifest.model.checkpoint_sha256)

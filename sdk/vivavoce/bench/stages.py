@@ -15,14 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from pydantic import Field
 
 from ..audio import Samples
-from ..bundle import Bundle, default_bundle
+from ..bundle import default_bundle
 from ..detector import Detector
 from ..engines.engine import Engine, Incremental, Past
 from ..engines.self_test import clip
@@ -30,8 +30,72 @@ from ..errors import ConfigurationError, VivavoceError
 from ..listening.speech_gate import SpeechGate
 from ..machine import machine, versions
 from . import cold_start
+from .records import Clip, MeasuredBundle, Record, Report
 
-__all__ = ["benchmark", "described"]
+__all__ = ["EngineTimes", "Round", "StageReport", "TimedEngine", "benchmark", "in_fresh_processes", "one_round", "ratios"]
+
+
+class Factors(Record):
+    """Seconds of work for each second of audio, medians over the repeats: of each stage, and of all."""
+
+    model: float
+    speech_gate: float
+    rest: float
+    whole: float
+    whole_lowest: float
+    whole_highest: float
+
+
+class Latency(Record):
+    """Seconds for one window, over all windows of all repeats."""
+
+    median: float
+    p95: float
+
+
+class FreshProcess(Record):
+    """What a start costs: medians over processes, in seconds; and bytes of resident memory at the peak, None where the system
+    does not tell."""
+
+    imported: float = Field(alias="import")
+    load: float
+    first_window: float
+    first_verdict: float
+    peak_bytes: float | None
+
+
+class EngineTimes(Record):
+    """What was measured of one engine."""
+
+    kind: str
+    precision: str
+    target: str
+    file: str
+    bytes: int
+    provider: str
+    windows: int
+    """How many the recording has."""
+    real_time_factor: Factors
+    window_latency: Latency
+    fresh_process: FreshProcess
+
+
+class Ratios(Record):
+    """How many times as long the second engine takes: medians over pairs of neighbouring rounds."""
+
+    model: float
+    whole: float
+
+
+class StageReport(Report):
+    """Times of one engine or two on one recording."""
+
+    threads: int
+    bundle: MeasuredBundle
+    audio: Clip
+    engines: tuple[EngineTimes, ...]
+    ratios: Ratios | None
+    """None for one engine."""
 
 
 def benchmark(
@@ -43,8 +107,8 @@ def benchmark(
     against: str | None = None,
     threads: int = 1,
     repeats: int = 5,
-) -> dict[str, Any]:
-    """Times of a bundle on one recording, as a JSON-ready dictionary; durations are in seconds, sizes in bytes.
+) -> StageReport:
+    """Times of a bundle on one recording; durations are in seconds, sizes in bytes.
 
     `file` is the recording; None repeats the bundle's self-test audio up to `seconds`. `precision` picks the engine, and
     `against` a second one, whose runs alternate with the first's so that both meet the same machine. Raises as `Detector`, and
@@ -58,29 +122,35 @@ def benchmark(
         for name in ([precision] if against is None else [precision, against])
     ]
     # The machine is described first, so that its load average is not the benchmark's own.
-    report: dict[str, Any] = {"machine": machine(), "versions": versions(), "threads": threads, "repeats": repeats}
+    before = machine()
     rate = detectors[0].bundle.manifest.audio.sample_rate
     audio, source = clip(detectors[0].bundle, file, seconds)
     with _recording(file, audio, rate) as recording:
         runs = _interleaved(detectors, recording, audio, repeats)
         duration = len(audio) / rate
         engines = [
-            {
-                **_engine(detector),
-                **_stages(rounds, duration),
-                "fresh_process": _fresh(path, recording, detector.engine.file.precision, threads, repeats),
-            }
+            _times(
+                detector,
+                rounds,
+                duration,
+                in_fresh_processes(path, recording, detector.engine.file.precision, threads, repeats),
+            )
             for detector, rounds in zip(detectors, runs, strict=True)
         ]
-    report["bundle"] = described(detectors[0].bundle)
-    report["audio"] = {"source": source, "seconds": duration}
-    report["engines"] = engines
-    report["ratios"] = _ratios(*runs) if against is not None else None
-    return report
+    return StageReport(
+        machine=before,
+        versions=versions(),
+        threads=threads,
+        repeats=repeats,
+        bundle=MeasuredBundle.of(detectors[0].bundle),
+        audio=Clip(source=source, seconds=duration),
+        engines=tuple(engines),
+        ratios=ratios(*runs) if against is not None else None,
+    )
 
 
 @dataclass(frozen=True)
-class _Round:
+class Round:
     """One pass over the recording: seconds in all but the gate, in the gate, and in the engine for each window."""
 
     pipeline: float
@@ -138,19 +208,20 @@ class TimedDetector(Detector):
         return self._timed
 
 
-def _interleaved(detectors: list[TimedDetector], recording: str, audio: Samples, repeats: int) -> list[list[_Round]]:
+def _interleaved(detectors: list[TimedDetector], recording: str, audio: Samples, repeats: int) -> list[list[Round]]:
     """Each detector's rounds, taken in turns; a first call of each engine is not counted."""
     for detector in detectors:
         contract = detector.bundle.manifest.audio
         detector.engine.score(np.resize(audio, (1, contract.window)))
-    rounds: list[list[_Round]] = [[] for _ in detectors]
+    rounds: list[list[Round]] = [[] for _ in detectors]
     for _ in range(repeats):
         for detector, own in zip(detectors, rounds, strict=True):
-            own.append(_round(detector, recording, audio))
+            own.append(one_round(detector, recording, audio))
     return rounds
 
 
-def _round(detector: TimedDetector, recording: str, audio: Samples) -> _Round:
+def one_round(detector: TimedDetector, recording: str, audio: Samples) -> Round:
+    """A pass of a detector over a recording, whose samples the speech gate hears by itself."""
     detector.engine.seconds.clear()
     start = perf_counter()
     detector.detect(recording)
@@ -160,47 +231,41 @@ def _round(detector: TimedDetector, recording: str, audio: Samples) -> _Round:
         raise ConfigurationError(f"No window of {recording} can be scored. Give a longer recording that is not clipped.")
     start = perf_counter()
     SpeechGate().feed(audio)
-    return _Round(pipeline, perf_counter() - start, windows)
+    return Round(pipeline, perf_counter() - start, windows)
 
 
-def _stages(rounds: list[_Round], duration: float) -> dict[str, Any]:
-    """Real-time factors of each stage (medians over the rounds) and the latency of one window (over all of them)."""
+def _times(detector: TimedDetector, rounds: list[Round], duration: float, fresh: FreshProcess) -> EngineTimes:
     windows = np.concatenate([one.windows for one in rounds])
     whole = [one.whole / duration for one in rounds]
-    return {
-        "windows": len(rounds[0].windows),
-        "real_time_factor": {
-            "model": float(np.median([one.model for one in rounds])) / duration,
-            "speech_gate": float(np.median([one.gate for one in rounds])) / duration,
-            "rest": float(np.median([one.pipeline - one.model for one in rounds])) / duration,
-            "whole": float(np.median(whole)),
-            "whole_lowest": min(whole),
-            "whole_highest": max(whole),
-        },
-        "window_latency": {"median": float(np.median(windows)), "p95": float(np.percentile(windows, 95))},
-    }
-
-
-def _ratios(first: list[_Round], second: list[_Round]) -> dict[str, float]:
-    """How many times as long the second engine takes: medians over pairs of neighbouring rounds."""
-    pairs = list(zip(first, second, strict=True))
-    return {
-        "model": float(np.median([b.model / a.model for a, b in pairs])),
-        "whole": float(np.median([b.whole / a.whole for a, b in pairs])),
-    }
-
-
-def _engine(detector: Detector) -> dict[str, Any]:
     file = detector.engine.file
-    size = (detector.bundle.path / file.file).stat().st_size
-    described = {"kind": file.kind, "precision": file.precision, "target": file.target, "file": file.file}
-    return {**described, "bytes": size, "provider": detector.engine.provider}
+    return EngineTimes(
+        kind=file.kind,
+        precision=file.precision,
+        target=file.target,
+        file=file.file,
+        bytes=(detector.bundle.path / file.file).stat().st_size,
+        provider=detector.engine.provider,
+        windows=len(rounds[0].windows),
+        real_time_factor=Factors(
+            model=float(np.median([one.model for one in rounds])) / duration,
+            speech_gate=float(np.median([one.gate for one in rounds])) / duration,
+            rest=float(np.median([one.pipeline - one.model for one in rounds])) / duration,
+            whole=float(np.median(whole)),
+            whole_lowest=min(whole),
+            whole_highest=max(whole),
+        ),
+        window_latency=Latency(median=float(np.median(windows)), p95=float(np.percentile(windows, 95))),
+        fresh_process=fresh,
+    )
 
 
-def described(bundle: Bundle) -> dict[str, Any]:
-    """Which bundle was measured, and its size."""
-    size = sum(path.stat().st_size for path in bundle.path.rglob("*") if path.is_file())
-    return {"name": bundle.manifest.name, "version": bundle.manifest.version, "bytes": size}
+def ratios(first: list[Round], second: list[Round]) -> Ratios:
+    """What the second engine's rounds are to the first's, which they took turns with."""
+    pairs = list(zip(first, second, strict=True))
+    return Ratios(
+        model=float(np.median([b.model / a.model for a, b in pairs])),
+        whole=float(np.median([b.whole / a.whole for a, b in pairs])),
+    )
 
 
 @contextmanager
@@ -215,8 +280,11 @@ def _recording(file: str | os.PathLike[str] | None, audio: Samples, rate: int) -
         yield str(path)
 
 
-def _fresh(bundle: Path, recording: str, precision: str, threads: int, repeats: int) -> dict[str, float | None]:
-    """What `probe` measures in new processes, as medians. -P keeps the script's own folder off their import path."""
+def in_fresh_processes(bundle: Path, recording: str, precision: str, threads: int, repeats: int) -> FreshProcess:
+    """What `probe` measures in new processes, as medians. -P keeps the script's own folder off their import path.
+
+    Raises VivavoceError where one fails.
+    """
     settings = {"bundle": str(bundle), "file": recording, "precision": precision, "threads": threads}
     command = [sys.executable, "-P", str(cold_start.__file__), json.dumps(settings)]
     measured = []
@@ -227,7 +295,6 @@ def _fresh(bundle: Path, recording: str, precision: str, threads: int, repeats: 
                 f"The fresh process failed: {done.stderr.strip().splitlines()[-1]}. Run it yourself: {command}."
             )
         measured.append(json.loads(done.stdout))
-    return {
-        name: None if value is None else float(np.median([one[name] for one in measured]))
-        for name, value in measured[0].items()
-    }
+    told = {name: [one[name] for one in measured] for name in measured[0]}
+    medians = {name: None if None in values else float(np.median(values)) for name, values in told.items()}
+    return FreshProcess.model_validate(medians)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from time import perf_counter, process_time
@@ -18,7 +19,24 @@ from ..errors import VivavoceError
 from .cold_start import peak_bytes
 from .operators import profile
 
-__all__ = ["EngineEntrant", "Entrant", "serve"]
+__all__ = ["Ended", "EngineEntrant", "Entrant", "Loaded", "serve"]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a worker tells first: what runs the network, the seconds that loading took, and a score for each window."""
+
+    provider: str
+    seconds: float
+    scores: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What it tells last: bytes of resident memory at the peak, None where the system does not tell, and the stem's share."""
+
+    peak_bytes: int | None
+    stem_share: float
 
 
 class Entrant(Protocol):
@@ -47,29 +65,29 @@ class EngineEntrant:
 
     def stem_share(self, windows: NDArray[np.float32]) -> float:
         """As ONNX Runtime's own profile tells it, in a second session: profiling costs time."""
-        parts = profile(self._bundle, precision=self._file.precision, threads=self._threads, repeats=2)["parts"]
-        return float(sum(part["share"] for part in parts if part["name"] == "stem"))
+        parts = profile(self._bundle, precision=self._file.precision, threads=self._threads, repeats=2).parts
+        return sum(part.share for part in parts if part.name == "stem")
 
 
 def serve(pipe: Connection, enter: Callable[[], Entrant], clip: Path) -> None:
     """Loads an entrant and scores the windows of `clip` (n, window) each time that `pipe` says True, until it says False.
 
-    Sends how it was loaded with the windows' scores, then the seconds of each pass, by the clock and on a core, in the end the
-    peak of resident memory and the stem's share; or the one sentence of an error.
+    Sends `Loaded`, then the seconds of each pass, by the clock and on a core, in the end `Ended`; or the one sentence of an
+    error.
     """
     try:
         start = perf_counter()
         entrant = enter()
         loaded = perf_counter() - start
         windows = np.load(clip, allow_pickle=False)[:, None]
-        scores = [float(entrant.score(window)[0]) for window in windows]
-        pipe.send({"provider": entrant.provider, "load": loaded, "scores": scores})
+        scores = tuple(float(entrant.score(window)[0]) for window in windows)
+        pipe.send(Loaded(entrant.provider, loaded, scores))
         while pipe.recv():
             start, busy = perf_counter(), process_time()
             for window in windows:
                 entrant.score(window)
             pipe.send((perf_counter() - start, process_time() - busy))
         peak = peak_bytes()
-        pipe.send({"peak_bytes": peak, "stem_share": entrant.stem_share(windows[0])})
+        pipe.send(Ended(peak, entrant.stem_share(windows[0])))
     except VivavoceError as error:
         pipe.send(str(error))

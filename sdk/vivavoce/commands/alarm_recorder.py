@@ -47,7 +47,8 @@ class Recorder:
         self._around = round(seconds * sample_rate)
         # FLAC takes no more than the samples do, so that a clip by itself respects the limit.
         self._longest = min(round(LONGEST * sample_rate), limit // np.dtype(np.int16).itemsize)
-        self._ring = _Ring(self._around + round(SLACK * sample_rate))
+        # What is remembered of the stream.
+        self.ring = _Ring(self._around + round(SLACK * sample_rate))
         self._clip: _Clip | None = None
         self._until = 0
 
@@ -59,14 +60,14 @@ class Recorder:
     def hear(self, chunk: NDArray[Any] | Lost) -> None:
         """Takes in the next audio, (n, channels); what is lost is silence."""
         for block in _pcm(chunk, self._rate):
-            self._ring.add(block)
+            self.ring.add(block)
             self._write(block)
 
     def keep(self, alarm: Event) -> Path | None:
         """Keeps what surrounds an alarm, at once or as it is heard; gives where, or None where nothing can be written."""
         at = round(alarm.time * self._rate)
         if self._clip is None:
-            begin = max(at - self._around, self._ring.begin)
+            begin = max(at - self._around, self.ring.begin)
             with self._telling():
                 self._require_room(at + self._around - begin)
                 self._clip = _Clip(self._name(begin), self._rate, begin, _comment(alarm, begin / self._rate))
@@ -75,7 +76,7 @@ class Recorder:
         self._until = min(at + self._around, self._clip.begin + self._longest)
         path = self._clip.path
         if self._clip.written == 0:
-            self._write(self._ring.since(self._clip.begin))
+            self._write(self.ring.since(self._clip.begin))
         # Where the disk is full, there will be no such file; a short one may be complete already.
         return path if self._clip or path.exists() else None
 
@@ -105,7 +106,7 @@ class Recorder:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def _name(self, begin: int) -> Path:
-        time = datetime.now(UTC) - timedelta(seconds=(self._ring.end - begin) / self._rate)
+        time = datetime.now(UTC) - timedelta(seconds=(self.ring.end - begin) / self._rate)
         stem = f"vivavoce-{time:%Y%m%dT%H%M%S}.{time.microsecond // 1000:03}Z"
         # Audio that is heard faster than it lasts can begin two clips at one time of the clock.
         names = (f"{stem}{suffix}.flac" for suffix in itertools.chain([""], (f"-{number}" for number in itertools.count(2))))

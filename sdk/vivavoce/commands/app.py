@@ -22,7 +22,7 @@ from .listen import listen
 from .scan import scan
 from .verify import verify
 
-__all__ = ["GROUP", "build"]
+__all__ = ["GROUP", "VERBS", "build"]
 
 GROUP = "vivavoce.commands"
 """Entry points of this group become verbs: the name is the verb, the object a function with typer's annotations, of which the

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from json import dumps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..bench.reference import references
-from ..bench.stages import benchmark
+from ..bench.stages import EngineTimes, StageReport, benchmark
 from ..bundle import bundle_path
 from ..errors import ConfigurationError
 from ..terminal.console import GOOD, BundleArgument, conditions, console, grid, show, size, table
@@ -65,45 +64,44 @@ def bench(
             bundle, file=file, seconds=seconds, precision=precision, against=against, threads=threads, repeats=repeats
         )
     if json:
-        print(dumps(report))
+        print(report.to_json())
         return GOOD
-    columns = [_figures(engine) for engine in report["engines"]]
-    names = [f"{engine['file']} ({engine['provider']})" for engine in report["engines"]]
+    columns = [_figures(engine) for engine in report.engines]
+    names = [f"{engine.file} ({engine.provider})" for engine in report.engines]
     rows = [(figure, *(column[figure] for column in columns)) for figure in columns[0]]
     parts = [grid(_conditions(report)), table(("", *names), rows)]
-    if report["ratios"]:
-        ratios = {f"{stage}": f"{value:.2f} times as long" for stage, value in report["ratios"].items()}
-        parts.append(table(("", f"{against} against {report['engines'][0]['precision']}"), ratios.items()))
+    if report.ratios:
+        ratios = {stage: f"{value:.2f} times as long" for stage, value in report.ratios}
+        parts.append(table(("", f"{against} against {report.engines[0].precision}"), ratios.items()))
     show(console(), *parts)
     return GOOD
 
 
-def _conditions(report: dict[str, Any]) -> dict[str, str]:
-    bundle, audio = report["bundle"], report["audio"]
+def _conditions(report: StageReport) -> dict[str, str]:
+    bundle, audio = report.bundle, report.audio
     return {
-        "bundle": f"{bundle['name']} {bundle['version']}, {size(bundle['bytes'])} on disk",
-        **conditions(report),
-        "audio": f"{audio['seconds']:.1f} s ({audio['source']}), {report['repeats']} repeats, as if somebody spoke throughout",
+        "bundle": f"{bundle.name} {bundle.version}, {size(bundle.bytes)} on disk",
+        **conditions(report.machine, report.versions, report.threads),
+        "audio": f"{audio.seconds:.1f} s ({audio.source}), {report.repeats} repeats, as if somebody spoke throughout",
         "RTF": "real-time factor: seconds of work for each second of audio, median of the repeats",
         "start": "in a fresh process, median of the repeats",
     }
 
 
-def _figures(engine: dict[str, Any]) -> dict[str, str]:
-    factor, latency, fresh = engine["real_time_factor"], engine["window_latency"], engine["fresh_process"]
-    peak = fresh["peak_bytes"]
+def _figures(engine: EngineTimes) -> dict[str, str]:
+    factor, latency, fresh = engine.real_time_factor, engine.window_latency, engine.fresh_process
     return {
-        "RTF, model": f"{factor['model']:.4f}",
-        "RTF, speech gate": f"{factor['speech_gate']:.4f}",
-        "RTF, the rest": f"{factor['rest']:.4f}",
-        "RTF, whole": f"{factor['whole']:.4f} ({factor['whole_lowest']:.4f} to {factor['whole_highest']:.4f})",
-        "one window, median": f"{1000 * latency['median']:.1f} ms",
-        "one window, 95th percentile": f"{1000 * latency['p95']:.1f} ms",
-        "windows": str(engine["windows"]),
-        "start: import": f"{fresh['import']:.2f} s",
-        "start: load the bundle": f"{fresh['load']:.2f} s",
-        "start: first window": f"{fresh['first_window']:.2f} s",
-        "start: first verdict after": f"{fresh['first_verdict']:.2f} s",
-        "peak resident memory": "unavailable" if peak is None else size(peak),
-        "engine file": size(engine["bytes"]),
+        "RTF, model": f"{factor.model:.4f}",
+        "RTF, speech gate": f"{factor.speech_gate:.4f}",
+        "RTF, the rest": f"{factor.rest:.4f}",
+        "RTF, whole": f"{factor.whole:.4f} ({factor.whole_lowest:.4f} to {factor.whole_highest:.4f})",
+        "one window, median": f"{1000 * latency.median:.1f} ms",
+        "one window, 95th percentile": f"{1000 * latency.p95:.1f} ms",
+        "windows": str(engine.windows),
+        "start: import": f"{fresh.imported:.2f} s",
+        "start: load the bundle": f"{fresh.load:.2f} s",
+        "start: first window": f"{fresh.first_window:.2f} s",
+        "start: first verdict after": f"{fresh.first_verdict:.2f} s",
+        "peak resident memory": "unavailable" if fresh.peak_bytes is None else size(round(fresh.peak_bytes)),
+        "engine file": size(engine.bytes),
     }

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from json import dumps
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
-from ..bench.operators import profile
+from ..bench.operators import Share, profile
 from ..bundle import Bundle
 from ..terminal.console import GOOD, console, grid, show, table
 
@@ -22,23 +21,23 @@ def bench_profile(bundle: Path, precision: str | None, threads: int, repeats: in
     """Profiles a bundle's engine and prints the outcome."""
     report = profile(Bundle(bundle), precision=precision, threads=threads, repeats=repeats)
     if json:
-        print(dumps(report))
+        print(report.to_json())
         return GOOD
     summary = {
-        "engine": f"{report['engine']}, {report['threads']} threads, medians of {report['repeats']} runs",
-        "one window": f"{1000 * report['seconds']:.1f} ms, {report['multiply_accumulates'] / 1e9:.2f} G multiply-accumulates",
-        "rate": f"{report['rate'] / 1e9:.0f} G/s; of an INT8 product in the same run {report['int8_gemm_rate'] / 1e9:.0f} G/s",
-        "share of it": f"{report['share_of_int8_gemm']:.0%}",
+        "engine": f"{report.engine}, {report.threads} threads, medians of {report.repeats} runs",
+        "one window": f"{1000 * report.seconds:.1f} ms, {report.multiply_accumulates / 1e9:.2f} G multiply-accumulates",
+        "rate": f"{report.rate / 1e9:.0f} G/s; of an INT8 product in the same run {report.int8_gemm_rate / 1e9:.0f} G/s",
+        "share of it": f"{report.share_of_int8_gemm:.0%}",
     }
-    show(console(), grid(summary), _table("part", report["parts"]), _table("operator", report["operators"][:OPERATORS]))
+    show(console(), grid(summary), _table("part", report.parts), _table("operator", report.operators[:OPERATORS]))
     return GOOD
 
 
-def _table(name: str, shares: list[dict[str, Any]]) -> Table:
+def _table(name: str, shares: Sequence[Share]) -> Table:
     rows = [
         (
-            *(one["name"], f"{one['nodes']}", f"{1000 * one['seconds']:.2f} ms", f"{one['share']:.1%}"),
-            f"{one['multiply_accumulates'] / one['seconds'] / 1e9:.0f}" if one["multiply_accumulates"] else "",
+            *(one.name, f"{one.nodes}", f"{1000 * one.seconds:.2f} ms", f"{one.share:.1%}"),
+            f"{one.multiply_accumulates / one.seconds / 1e9:.0f}" if one.multiply_accumulates else "",
         )
         for one in shares
     ]

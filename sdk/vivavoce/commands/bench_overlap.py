@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from json import dumps
 from pathlib import Path
 
 from ..bench.overlap import overlap
@@ -31,25 +30,23 @@ def bench_stream(
     """Measures and prints the cost of a hop."""
     report = overlap(bundle, file=file, seconds=seconds, precision=precision, hop=hop, threads=threads, repeats=repeats)
     if json:
-        print(dumps(report))
+        print(report.to_json())
         return GOOD
-    made, engine = report["bundle"], report["engine"]
+    made, engine = report.bundle, report.engine
     facts = {
-        "bundle": f"{made['name']} {made['version']}, {size(made['bytes'])} on disk",
-        "engine": f"{engine['file']} on {engine['provider']}, {'with' if engine['carries'] else 'without'} a carried state",
-        **conditions(report),
-        "audio": f"{report['audio']['seconds']:.1f} s ({report['audio']['source']}), {report['repeats']} repeats",
+        "bundle": f"{made.name} {made.version}, {size(made.bytes)} on disk",
+        "engine": f"{engine.file} on {engine.provider}, {'with' if engine.carries else 'without'} a carried state",
+        **conditions(report.machine, report.versions, report.threads),
+        "audio": f"{report.audio.seconds:.1f} s ({report.audio.source}), {report.repeats} repeats",
     }
-    factors, ratios = report["real_time_factor"], report["ratios"]
-    rows = [(WAYS[way], f"{factors[way]:.4f}", _times(ratios.get(way))) for way in WAYS]
+    ratios = dict(report.ratios)
+    rows = [(WAYS[way], f"{factor:.4f}", _times(ratios.get(way))) for way, factor in report.real_time_factor]
     heading = ("", "real-time factor", "times one pass (lowest to highest)")
-    apart = report["score_difference"]
-    difference = {
-        "raw scores, continued and whole": f"{apart['largest']:.3f} apart at most, {apart['median']:.3f} in the median"
-    }
-    show(console(), grid(facts | {"hop": f"{report['hop']} s"}), table(heading, rows), grid(difference))
+    apart = report.score_difference
+    difference = {"raw scores, continued and whole": f"{apart.largest:.3f} apart at most, {apart.median:.3f} in the median"}
+    show(console(), grid(facts | {"hop": f"{report.hop} s"}), table(heading, rows), grid(difference))
     return GOOD
 
 
-def _times(ratio: list[float] | None) -> str:
+def _times(ratio: tuple[float, float, float] | None) -> str:
     return "" if ratio is None else f"{ratio[1]:.2f} ({ratio[0]:.2f} to {ratio[2]:.2f})"

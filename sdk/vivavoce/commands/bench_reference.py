@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from json import dumps
 from pathlib import Path
-from typing import Any
 
-from ..bench.reference import benchmark_against
+from ..bench.records import Spread
+from ..bench.reference import EntrantTimes, ReferenceReport, benchmark_against
 from ..terminal.console import GOOD, conditions, console, grid, show, size, table
 
 __all__ = ["bench_against"]
@@ -31,40 +30,40 @@ def bench_against(
     with errors.status("measuring") if errors.is_terminal else nullcontext():
         report = benchmark_against(reference, checkpoint, bundles, file=file, seconds=seconds, threads=threads, repeats=repeats)
     if json:
-        print(dumps(report))
+        print(report.to_json())
     else:
-        show(console(), grid(_conditions(report)), table(HEADER, map(_row, report["entrants"])), grid(_legend(reference)))
+        show(console(), grid(_conditions(report)), table(HEADER, map(_row, report.entrants)), grid(_legend(reference)))
     return GOOD
 
 
-def _conditions(report: dict[str, Any]) -> dict[str, str]:
-    audio = report["audio"]
+def _conditions(report: ReferenceReport) -> dict[str, str]:
+    audio = report.audio
     return {
-        **conditions(report),
-        "audio": f"{audio['seconds']:.1f} s ({audio['source']}): {audio['windows']} of {report['window']} samples",
-        "order": f"in turns, {report['repeats']} rounds, each in a process of its own; medians (lowest to highest)",
+        **conditions(report.machine, report.versions),
+        "audio": f"{audio.seconds:.1f} s ({audio.source}): {audio.windows} of {report.window} samples",
+        "order": f"in turns, {report.repeats} rounds, each in a process of its own; medians (lowest to highest)",
     }
 
 
-def _row(entrant: dict[str, Any]) -> tuple[str, ...]:
-    window, peak = entrant["window_seconds"], entrant["peak_bytes"]
-    name = entrant["name"] if entrant["bundle"] is None else f"{entrant['bundle']}/{entrant['name']}"
+def _row(entrant: EntrantTimes) -> tuple[str, ...]:
+    window, peak = entrant.window_seconds, entrant.peak_bytes
+    name = entrant.name if entrant.bundle is None else f"{entrant.bundle}/{entrant.name}"
     return (
-        f"{name}, {entrant['precision']} ({entrant['provider']})",
-        str(entrant["threads"]),
-        f"{1000 * window['median']:.0f} ms ({1000 * window['lowest']:.0f} to {1000 * window['highest']:.0f})",
-        _times(entrant["speedup"]),
-        _times(entrant["processor_speedup"]),
-        f"{100 * entrant['stem_share']:.0f} %",
+        f"{name}, {entrant.precision} ({entrant.provider})",
+        str(entrant.threads),
+        f"{1000 * window.median:.0f} ms ({1000 * window.lowest:.0f} to {1000 * window.highest:.0f})",
+        _times(entrant.speedup),
+        _times(entrant.processor_speedup),
+        f"{100 * entrant.stem_share:.0f} %",
         "unavailable" if peak is None else size(peak),
-        f"{entrant['load_seconds']:.1f} s",
-        size(entrant["bytes"]),
-        f"{entrant['largest_score_difference']:.2g}",
+        f"{entrant.load_seconds:.1f} s",
+        size(entrant.bytes),
+        f"{entrant.largest_score_difference:.2g}",
     )
 
 
-def _times(ratio: dict[str, float]) -> str:
-    return f"{ratio['median']:.2f} x ({ratio['lowest']:.2f} to {ratio['highest']:.2f})"
+def _times(ratio: Spread) -> str:
+    return f"{ratio.median:.2f} x ({ratio.lowest:.2f} to {ratio.highest:.2f})"
 
 
 def _legend(reference: str) -> dict[str, str]:

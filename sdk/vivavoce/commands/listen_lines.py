@@ -56,26 +56,26 @@ class Lines(View):
     it. `scores` adds a line for each window."""
 
     def __init__(self, out: Console, heading: str, unit: str, *, scores: bool) -> None:
-        self._out, self._unit, self._scores = out, unit, scores
+        self.out, self._unit, self._scores = out, unit, scores
         self._print(Text(printable(heading), "dim"))
 
     def write(self, event: Event, recording: Path | None) -> None:
         if (event.kind == "verdict" and not event.changed) or (event.kind == "score" and not self._scores):
             return
-        when = "" if self._out.is_terminal else f"{clock()}  "
+        when = "" if self.out.is_terminal else f"{clock()}  "
         channel = "" if event.channel is None else f"channel {event.channel}  "
         line = Text(f"{when}{position(event.time):>10}  {channel}").append_text(self._told(event))
         self._print(line.append("  recording") if recording else line)
 
     def _print(self, line: Text) -> None:
         # A line stays whole where a program may read it.
-        self._out.print(line, soft_wrap=not self._out.is_terminal)
+        self.out.print(line, soft_wrap=not self.out.is_terminal)
 
     def _told(self, event: Event) -> Text:
         if event.kind == "finished" and event.result is not None:
             return self._summary(event.result)
         if event.kind == "verdict" and event.verdict:
-            return mark(event.verdict, self._out).append(f"  {_judged(event, self._unit)}", "default")
+            return mark(event.verdict, self.out).append(f"  {_judged(event, self._unit)}", "default")
         return Text(
             _words(event, self._unit), "default" if event.kind in ("score", "speech-started", "speech-ended") else "yellow"
         )
@@ -83,7 +83,7 @@ class Lines(View):
     def _summary(self, result: Result) -> Text:
         why = result.reason if result.score is None else _judged(result, self._unit)
         missing = f", {duration(result.missing)} missing" if result.missing else ""
-        line = Text("result  ").append_text(mark(result.verdict, self._out))
+        line = Text("result  ").append_text(mark(result.verdict, self.out))
         return line.append(f"  {why}; {duration(result.speech)} of speech in {duration(result.duration)}{missing}", "default")
 
 

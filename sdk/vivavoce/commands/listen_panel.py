@@ -42,7 +42,7 @@ class Panel(Lines):
         self._score: float | None = None
         self._verdict: Event | None = None
         self._alarms, self._missing = 0, 0.0
-        self._live = Live(console=out, refresh_per_second=REFRESHES, transient=True, get_renderable=self._picture)
+        self._live = Live(console=out, refresh_per_second=REFRESHES, transient=True, get_renderable=self.picture)
 
     def __enter__(self) -> None:
         self._live.start()
@@ -69,26 +69,27 @@ class Panel(Lines):
         super().write(event, recording)
 
     def note(self, text: str) -> None:
-        self._out.print(Text(printable(f"vivavoce: {text}"), "yellow"), soft_wrap=False)
+        self.out.print(Text(printable(f"vivavoce: {text}"), "yellow"), soft_wrap=False)
 
-    def _picture(self) -> Group:
-        half = max(4, min(20, (self._out.width - 36) // 2))
+    def picture(self) -> Group:
+        """The rows as they are now, cut to the terminal's width."""
+        half = max(4, min(20, (self.out.width - 36) // 2))
         rows = [Text(), self._level_row(2 * half + 1), self._score_row(half), self._verdict_row(), self._state_row()]
         for row in rows:
-            row.truncate(self._out.width - 1, overflow="crop")
+            row.truncate(self.out.width - 1, overflow="crop")
         return Group(*rows)
 
     def _level_row(self, width: int) -> Text:
         filled = round((self._level - FLOOR) / -FLOOR * width)
         style = "red" if self._level > -1 else "yellow" if self._level > -6 else "green"
-        full = "-" if self._out.options.ascii_only else "━"
+        full = "-" if self.out.options.ascii_only else "━"
         row = Text("level    ").append(f"{full * min(filled, width):<{width}}", style)
         return row.append(f"  {self._level:+4.0f} dB  {'speech' if self._speaking else ''}")
 
     def _score_row(self, half: int) -> Text:
         score, band = self._score, self._band
         margin = 0.0 if score is None else score - band.accept if score >= band.accept else min(score - band.reject, 0.0)
-        row = Text("score    ").append_text(bar(margin, half, self._out))
+        row = Text("score    ").append_text(bar(margin, half, self.out))
         row.append("" if self._score is None else f"  {self._score:+6.2f}", "default")
         lower = "" if band.reject == band.accept else f"{band.reject:+.2f} to "
         return row.append(f"  threshold {lower}{band.accept:+.2f}", "dim")
@@ -97,7 +98,7 @@ class Panel(Lines):
         row = Text("verdict  ")
         if self._verdict is None or self._verdict.verdict is None:
             return row.append("none yet", "dim")
-        row.append_text(mark(self._verdict.verdict, self._out))
+        row.append_text(mark(self._verdict.verdict, self.out))
         return row.append(f"  since {position(self._verdict.time)}", "default")
 
     def _state_row(self) -> Text:

@@ -23,7 +23,21 @@ from ..detector import Detector
 from ..result import Provenance, Result, lowest_stretch
 from ..terminal.console import WORDS, console, duration, mark, printable
 
-__all__ = ["FIELDS", "KINDS", "CsvLines", "JsonLines", "Outcome", "Rows", "Tally", "Writer", "bar", "clock", "heading", "unit"]
+__all__ = [
+    "FIELDS",
+    "KINDS",
+    "CsvLines",
+    "JsonLines",
+    "Outcome",
+    "Rows",
+    "Tally",
+    "Writer",
+    "bar",
+    "clock",
+    "heading",
+    "strip",
+    "unit",
+]
 
 FIELDS = (
     *("file", "verdict", "score", "probability", "threshold", "reject_below", "reason", "remedy", "duration", "speech"),

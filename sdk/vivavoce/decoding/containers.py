@@ -18,6 +18,8 @@ from .recording import Bytes
 
 __all__ = [
     "FLAC_MARKS",
+    "LONGEST_START",
+    "OPEN_END",
     "STARTS",
     "Chunked",
     "chunked",
@@ -26,6 +28,7 @@ __all__ = [
     "flac_total",
     "joined",
     "longer",
+    "may_begin",
     "mp3_parts",
     "ogg_parts",
     "tags",

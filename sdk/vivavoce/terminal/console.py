@@ -19,6 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import ConfigurationError
+from ..machine import Machine
 
 __all__ = [
     "BAD",
@@ -202,16 +203,15 @@ def duration(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def conditions(report: Mapping[str, Any]) -> dict[str, str]:
-    """The rows of a grid that say under which conditions a benchmark's report was made."""
-    machine = report["machine"]
-    threads = f"; threads used: {report['threads']}" if "threads" in report else ""
-    load = "" if machine["load_average"] is None else f", load average {machine['load_average']} at the beginning"
+def conditions(machine: Machine, versions: Mapping[str, str], threads: int | None = None) -> dict[str, str]:
+    """The rows of a grid that say under which conditions something was measured."""
+    used = f"; threads used: {threads}" if threads else ""
+    load = "" if machine.load_average is None else f", load average {machine.load_average} at the beginning"
     return {
-        "processor": f"{machine['processor']}, {machine['architecture']}, {', '.join(machine['instructions']) or 'no list'}",
-        "cores": f"{machine['cores']}{threads}{load}",
-        "system": machine["system"],
-        "versions": ", ".join(f"{name} {number}" for name, number in report["versions"].items()),
+        "processor": f"{machine.processor}, {machine.architecture}, {', '.join(machine.instructions) or 'no list'}",
+        "cores": f"{machine.cores}{used}{load}",
+        "system": machine.system,
+        "versions": ", ".join(f"{name} {number}" for name, number in versions.items()),
     }
 
 

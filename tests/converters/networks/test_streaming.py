@@ -224,7 +224,7 @@ def test_a_recipe_whose_perceptron_cannot_be_fitted_is_refused(kind: str, stage:
 
 def test_the_cost_of_overlap_is_measured(bundle: Bundle) -> None:
     report = overlap(bundle.path, seconds=10, hop=0.5, repeats=1)
-    assert set(report["real_time_factor"]) == {"once", "again", "continued", "stream"}
-    assert report["engine"]["carries"]
+    assert min(dict(report.real_time_factor).values()) > 0
+    assert report.engine.carries
     with pytest.raises(ConfigurationError, match="nothing to measure"):
         overlap(bundle.path, seconds=2)

@@ -138,8 +138,8 @@ def test_channels_that_another_product_makes_are_put_side_by_side(behind_another
 def test_int8_is_as_near_with_channels_side_by_side(behind_another: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exact = outputs(onnx.load(behind_another), frames(1.0, seed=1))
     errors = []
-    for made_by in (outlier_channels._made_by, lambda graph, one, kept: None):
-        monkeypatch.setattr(outlier_channels, "_made_by", made_by)
+    for made_by in (outlier_channels.rows_made_by, lambda graph, one, kept: None):
+        monkeypatch.setattr(outlier_channels, "rows_made_by", made_by)
         made = Quantizer(behind_another, [frames(1.0)], "x86-vnni").build()
         errors.append(np.sqrt(np.square(outputs(made, frames(1.0, seed=1)) - exact).mean()))
     assert errors[0] == pytest.approx(errors[1], rel=0.05)

@@ -288,11 +288,11 @@ def test_an_error_that_stays_within_a_window_counts_less_than_one_that_parts_win
     frames = rng.standard_normal((8, 50, 4)).astype(np.float32)
     shifted = np.repeat(rng.standard_normal((8, 1, 4)).astype(np.float32), 50, axis=1)
     # As large frame by frame, and as what a bias takes up.
-    assert smoothing_module._between(frames, 400) < 0.1 * smoothing_module._between(shifted, 400)
-    assert smoothing_module._between(np.ones_like(frames), 400) == 0
+    assert smoothing_module.between_windows(frames, 400) < 0.1 * smoothing_module.between_windows(shifted, 400)
+    assert smoothing_module.between_windows(np.ones_like(frames), 400) == 0
     # Fifty of four hundred frames tell of the mean over all: what their own noise adds is taken off.
     whole = rng.standard_normal((200, 400, 4)).astype(np.float32) + rng.standard_normal((200, 1, 4)).astype(np.float32) * 0.1
-    found, exact = (smoothing_module._between(part, 400) for part in (whole[:, :50], whole))
+    found, exact = (smoothing_module.between_windows(part, 400) for part in (whole[:, :50], whole))
     assert found == pytest.approx(exact, rel=0.25)
 
 
@@ -480,7 +480,7 @@ def test_flips_are_those_of_every_residual_at_every_score(float_model: Path) -> 
     sample.scores, sample.threshold = rng.normal(0.3, 2.0, 4000), 0.5
     left = rng.normal(0, 0.2, 200)
     expected = np.mean((sample.scores[:, None] >= 0.5) != (sample.scores[:, None] + left >= 0.5))
-    assert sample._flips(left) == pytest.approx(expected, rel=0.1)
+    assert sample.flips_of(left) == pytest.approx(expected, rel=0.1)
     assert sample.predicted(0.1) == pytest.approx(expected, rel=0.15)
     assert sample.predicted(1e-6) < sample.predicted(0.1) < sample.predicted(1.0) < 0.5
 

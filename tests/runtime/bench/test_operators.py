@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.resources import files
 
 import numpy as np
@@ -9,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from vivavoce.bench.operators import INPUTS, OUTPUTS, _nodes, _shares, profile
+from vivavoce.bench.operators import INPUTS, OUTPUTS, nodes_of, profile, shares
 from vivavoce.bundle import Bundle, default_bundle
 from vivavoce.errors import ConfigurationError
 
@@ -28,23 +29,24 @@ def test_nodes_count_with_their_median_and_belong_to_modules() -> None:
         event("back_end.head/Gemm", "Gemm", 4, [[1, 16], [16, 1]], [1, 1]),
     ]
     slow = [{**one, "dur": 1000.0} for one in run]
-    nodes = _nodes([*slow, *run, *run, {"cat": "Session", "name": "model_run", "dur": 9}], repeats=2)
-    assert [node["part"] for node in nodes] == ["stem", "stem", "encoder", "encoder", "back-end"]
-    assert [node["multiply_accumulates"] for node in nodes] == [0, 8 * 9 * 3 * 2, 9 * 8 * 16, 0, 16]
-    parts = {share["name"]: share for share in _shares(nodes, "part")}
+    nodes = nodes_of([*slow, *run, *run, {"cat": "Session", "name": "model_run", "dur": 9}], repeats=2)
+    assert [node.part for node in nodes] == ["stem", "stem", "encoder", "encoder", "back-end"]
+    assert [node.multiply_accumulates for node in nodes] == [0, 8 * 9 * 3 * 2, 9 * 8 * 16, 0, 16]
+    parts = {share.name: share for share in shares(nodes, "part")}
     assert list(parts) == ["stem", "encoder", "back-end"]
-    assert parts["encoder"]["seconds"] == pytest.approx(45e-6)
-    assert sum(share["share"] for share in parts.values()) == pytest.approx(1)
+    assert parts["encoder"].seconds == pytest.approx(45e-6)
+    assert sum(share.share for share in parts.values()) == pytest.approx(1)
 
 
 def test_the_embedded_bundle_is_profiled_whole() -> None:
     bundle = Bundle(default_bundle())
     report = profile(bundle, repeats=1)
-    for key in ("operators", "parts"):
-        assert sum(share["seconds"] for share in report[key]) == pytest.approx(report["seconds"])
-        assert sum(share["multiply_accumulates"] for share in report[key]) == report["multiply_accumulates"]
-    assert report["multiply_accumulates"] > 1e8
-    assert report["share_of_int8_gemm"] == pytest.approx(report["rate"] / report["int8_gemm_rate"])
+    for found in (report.operators, report.parts):
+        assert sum(share.seconds for share in found) == pytest.approx(report.seconds)
+        assert sum(share.multiply_accumulates for share in found) == report.multiply_accumulates
+    assert report.multiply_accumulates > 1e8
+    assert report.share_of_int8_gemm == pytest.approx(report.rate / report.int8_gemm_rate)
+    assert json.loads(report.to_json())["parts"][0]["nodes"] == report.parts[0].nodes
     with pytest.raises(ConfigurationError, match="ONNX engine"):
         profile(bundle, precision="float16")
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from bundles import make_bundle
@@ -13,11 +11,14 @@ from tiny_networks import LAYERS, countermeasure
 from typer.testing import CliRunner
 
 from vivavoce.bench import reference
+from vivavoce.bench.records import Spread
+from vivavoce.bench.reference import ReferenceReport
 from vivavoce.bundle import Bundle
 from vivavoce.commands.app import build
 from vivavoce.errors import BundleError, ConfigurationError, VivavoceError
 from vivavoce_converters.checkpoints.load import load_checkpoint
-from vivavoce_converters.checkpoints.reference import OPTIONS, TorchOriginal
+from vivavoce_converters.checkpoints.notes import OPTIONS
+from vivavoce_converters.checkpoints.reference import TorchOriginal
 from vivavoce_converters.networks.countermeasure import save_countermeasure
 from vivavoce_converters.steps.convert import convert
 
@@ -36,34 +37,33 @@ def bundle(checkpoint: Path) -> Bundle:
 
 
 @pytest.fixture(scope="module")
-def report(checkpoint: Path, bundle: Bundle) -> dict[str, Any]:
+def report(checkpoint: Path, bundle: Bundle) -> ReferenceReport:
     return reference.benchmark_against("torch", checkpoint, [bundle.path], seconds=8, threads=2, repeats=2)
 
 
-def test_every_entrant_runs_on_one_thread_and_on_more(report: dict[str, Any], bundle: Bundle, checkpoint: Path) -> None:
-    assert json.loads(json.dumps(report)) == report
-    found = [(one["name"], one["threads"], one["bytes"]) for one in report["entrants"]]
+def test_every_entrant_runs_on_one_thread_and_on_more(report: ReferenceReport, bundle: Bundle, checkpoint: Path) -> None:
+    assert ReferenceReport.model_validate_json(report.to_json()) == report
+    found = [(one.name, one.threads, one.bytes) for one in report.entrants]
     sizes = {"torch": checkpoint.stat().st_size, "float32.onnx": (bundle.path / "float32.onnx").stat().st_size}
     assert found == [(name, threads, size) for threads in (1, 2) for name, size in sizes.items()]
-    assert report["audio"] == {"source": "the self test's audio, repeated", "seconds": 8.0, "windows": 3}
-    assert report["window"] == bundle.manifest.audio.window
-    assert report["machine"]["processor"]
+    assert dict(report.audio) == {"source": "the self test's audio, repeated", "seconds": 8.0, "windows": 3}
+    assert report.window == bundle.manifest.audio.window
+    assert report.machine.processor
 
 
-def test_what_is_compared_is_the_same_network(report: dict[str, Any]) -> None:
-    assert max(one["largest_score_difference"] for one in report["entrants"]) < 1e-3
-    assert [one["provider"].split()[0] for one in report["entrants"][:2]] == ["torch", "CPUExecutionProvider"]
+def test_what_is_compared_is_the_same_network(report: ReferenceReport) -> None:
+    assert max(one.largest_score_difference for one in report.entrants) < 1e-3
+    assert [one.provider.split()[0] for one in report.entrants[:2]] == ["torch", "CPUExecutionProvider"]
 
 
-def test_figures_of_an_entrant(report: dict[str, Any]) -> None:
-    for one in report["entrants"]:
-        assert 0 < one["stem_share"] < 1
-        assert one["peak_bytes"] is None or one["peak_bytes"] > 10_000_000
-        for name in ("window_seconds", "speedup", "processor_seconds", "processor_speedup"):
-            spread = one[name]
-            assert 0 < spread["lowest"] <= spread["median"] <= spread["highest"]
-        if one["name"] == "torch":
-            assert set(one["speedup"].values()) == set(one["processor_speedup"].values()) == {1.0}
+def test_figures_of_an_entrant(report: ReferenceReport) -> None:
+    for one in report.entrants:
+        assert 0 < one.stem_share < 1
+        assert one.peak_bytes is None or one.peak_bytes > 10_000_000
+        for spread in (one.window_seconds, one.speedup, one.processor_seconds, one.processor_speedup):
+            assert 0 < spread.lowest <= spread.median <= spread.highest
+        if one.name == "torch":
+            assert one.speedup == one.processor_speedup == Spread(median=1, lowest=1, highest=1)
 
 
 def test_verb_shows_what_was_measured(bundle: Bundle, checkpoint: Path) -> None:
@@ -114,7 +114,7 @@ def test_a_missing_framework_answers_with_the_command_that_installs_it(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "vivavoce_converters.checkpoints.reference", None)
     with pytest.raises(VivavoceError, match=r'pip install "vivavoce\[convert\]"'):
-        reference._open_reference("torch", bundle.path, checkpoint, 1)
+        reference.open_reference("torch", bundle.path, checkpoint, 1)
 
 
 def test_the_options_of_a_conversion_are_all_taken_again() -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from vivavoce import Detector
 from vivavoce.bench import cold_start, stages
-from vivavoce.bench.stages import TimedEngine
+from vivavoce.bench.stages import Round, StageReport, TimedEngine
 from vivavoce.commands.app import build
 from vivavoce.errors import AudioError, ConfigurationError, VivavoceError
 from vivavoce.machine import machine, versions
@@ -30,54 +30,56 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def report(bundle: Path) -> dict[str, Any]:
+def report(bundle: Path) -> StageReport:
     return stages.benchmark(bundle, seconds=5, against="float32", repeats=2)
 
 
-def test_report_is_json_and_names_the_conditions(report: dict[str, Any], bundle: Path) -> None:
-    assert json.loads(json.dumps(report)) == report
-    assert report["bundle"]["bytes"] == sum(path.stat().st_size for path in bundle.iterdir())
-    assert report["audio"] == {"source": "the self test's audio, repeated", "seconds": 5.0}
-    assert (report["threads"], report["repeats"]) == (1, 2)
-    assert report["machine"]["processor"]
-    assert report["versions"]["numpy"] == np.__version__
+def test_report_is_json_and_names_the_conditions(report: StageReport, bundle: Path) -> None:
+    assert StageReport.model_validate_json(report.to_json()) == report
+    told = json.loads(report.to_json())
+    assert told["engines"][0]["fresh_process"].keys() == {"import", "load", "first_window", "first_verdict", "peak_bytes"}
+    assert told["bundle"]["bytes"] == sum(path.stat().st_size for path in bundle.iterdir())
+    assert told["audio"] == {"source": "the self test's audio, repeated", "seconds": 5.0}
+    assert (report.threads, report.repeats) == (1, 2)
+    assert report.machine.processor
+    assert report.versions["numpy"] == np.__version__
 
 
-def test_report_scores_every_window_of_the_grid(report: dict[str, Any], bundle: Path) -> None:
+def test_report_scores_every_window_of_the_grid(report: StageReport, bundle: Path) -> None:
     contract = Detector(bundle).bundle.manifest.audio
-    for engine, precision in zip(report["engines"], ("int8", "float32"), strict=True):
-        assert (engine["precision"], engine["file"]) == (precision, f"{precision}.onnx")
-        assert engine["windows"] == (5 * contract.sample_rate - contract.window) // contract.hop + 1
-        assert engine["bytes"] == (bundle / engine["file"]).stat().st_size
+    for engine, precision in zip(report.engines, ("int8", "float32"), strict=True):
+        assert (engine.precision, engine.file) == (precision, f"{precision}.onnx")
+        assert engine.windows == (5 * contract.sample_rate - contract.window) // contract.hop + 1
+        assert engine.bytes == (bundle / engine.file).stat().st_size
 
 
-def test_stages_and_starts_add_up(report: dict[str, Any]) -> None:
-    for engine in report["engines"]:
-        factor, fresh = engine["real_time_factor"], engine["fresh_process"]
-        parts = [factor[stage] for stage in ("model", "speech_gate", "rest")]
+def test_stages_and_starts_add_up(report: StageReport) -> None:
+    for engine in report.engines:
+        factor, fresh = engine.real_time_factor, engine.fresh_process
+        parts = [factor.model, factor.speech_gate, factor.rest]
         assert min(parts) > 0
         # Each is a median over two rounds, thus a mean, and means add up.
-        assert factor["whole"] == pytest.approx(sum(parts))
-        assert factor["whole_lowest"] <= factor["whole"] <= factor["whole_highest"]
-        assert engine["window_latency"]["median"] <= engine["window_latency"]["p95"]
-        assert fresh["first_verdict"] == pytest.approx(fresh["import"] + fresh["load"] + fresh["first_window"])
+        assert factor.whole == pytest.approx(sum(parts))
+        assert factor.whole_lowest <= factor.whole <= factor.whole_highest
+        assert engine.window_latency.median <= engine.window_latency.p95
+        assert fresh.first_verdict == pytest.approx(fresh.imported + fresh.load + fresh.first_window)
 
 
 def test_ratios_are_medians_over_neighbouring_rounds() -> None:
-    first = [stages._Round(1.0, 1.0, [0.25, 0.25]), stages._Round(3.0, 1.0, [1.0]), stages._Round(1.0, 0.0, [0.5])]
-    second = [stages._Round(3.0, 1.0, [1.0]), stages._Round(3.0, 1.0, [3.0]), stages._Round(8.0, 1.0, [4.0])]
-    assert stages._ratios(first, second) == {"model": 3.0, "whole": 2.0}
+    first = [Round(1.0, 1.0, [0.25, 0.25]), Round(3.0, 1.0, [1.0]), Round(1.0, 0.0, [0.5])]
+    second = [Round(3.0, 1.0, [1.0]), Round(3.0, 1.0, [3.0]), Round(8.0, 1.0, [4.0])]
+    assert dict(stages.ratios(first, second)) == {"model": 3.0, "whole": 2.0}
 
 
 def test_two_engines_run_in_turns(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    measure = stages._round
+    measure = stages.one_round
 
     def noting(detector: Detector, recording: str, audio: Any) -> Any:
         order.append(detector.engine.file.precision)
         return measure(detector, recording, audio)
 
-    monkeypatch.setattr(stages, "_round", noting)
+    monkeypatch.setattr(stages, "one_round", noting)
     stages.benchmark(bundle, file=VOICE, against="float32", repeats=2)
     assert order == ["int8", "float32"] * 2
 
@@ -126,7 +128,7 @@ def test_settings_that_leave_nothing_to_measure_are_refused(bundle: Path, tmp_pa
 
 def test_failure_of_the_fresh_process_is_told(bundle: Path) -> None:
     with pytest.raises(VivavoceError, match="nowhere"):
-        stages._fresh(bundle, "nowhere.wav", "int8", threads=1, repeats=1)
+        stages.in_fresh_processes(bundle, "nowhere.wav", "int8", threads=1, repeats=1)
 
 
 def test_verb_shows_figures_conditions_and_ratios(bundle: Path) -> None:
@@ -148,7 +150,7 @@ def test_verb_shows_figures_conditions_and_ratios(bundle: Path) -> None:
 
 def test_machine_and_versions_describe_what_runs() -> None:
     found = machine()
-    assert found["processor"]
-    assert found["cores"] >= 1
+    assert found.processor
+    assert found.cores >= 1
     assert versions()["python"] == sys.version.split()[0]
     assert {"vivavoce", "numpy", "soundfile"} <= versions().keys()

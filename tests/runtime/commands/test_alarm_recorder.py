@@ -89,8 +89,8 @@ def test_lost_audio_is_silence_in_a_clip(tmp_path: Path) -> None:
 def test_hours_without_a_device_are_no_hours_of_memory(tmp_path: Path) -> None:
     made = Told().recorder(tmp_path)
     made.hear(Lost(20 * 3600 * RATE))
-    assert made._ring.end == 20 * 3600 * RATE
-    assert len(made._ring.since(0)) <= 4 * RATE
+    assert made.ring.end == 20 * 3600 * RATE
+    assert len(made.ring.since(0)) <= 4 * RATE
 
 
 def test_clip_is_a_file_of_its_owners_that_appears_when_it_is_complete(tmp_path: Path) -> None:

@@ -410,8 +410,8 @@ def test_on_a_terminal_there_is_a_panel_that_leaves_no_trace(call: Path, tiny_bu
 
 def picture(panel: Panel, width: int) -> list[str]:
     out = Console(file=open(os.devnull, "w"), record=True, width=width)  # noqa: PTH123, SIM115
-    panel._out = out
-    out.print(panel._picture(), soft_wrap=True)
+    panel.out = out
+    out.print(panel.picture(), soft_wrap=True)
     return out.export_text().splitlines()
 
 

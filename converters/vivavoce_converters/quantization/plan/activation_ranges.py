@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from vivavoce.errors import ConfigurationError
 
+from ...onnx_graph import names
 from ...onnx_graph.graph import session
 
-__all__ = ["METHODS", "Activation", "Scale", "observe"]
+__all__ = ["METHODS", "Activation", "Scale", "exposed", "observe"]
 
 FloatArray = NDArray[np.float32]
 
@@ -113,7 +114,7 @@ def observe(model: Path, axes: Mapping[str, int], windows: Iterable[FloatArray])
     extremes: dict[str, tuple[FloatArray, FloatArray]] = {}
     frames: dict[str, int] = {}
     for batch in batches:
-        for name, found in zip(axes, made.run(list(axes), {"samples": batch}), strict=True):
+        for name, found in zip(axes, made.run(list(axes), {names.SAMPLES: batch}), strict=True):
             rows = np.moveaxis(found, axes[name], -1).reshape(len(batch), -1, found.shape[axes[name]])
             low, high = extremes.get(name, (rows[0, 0], rows[0, 0]))
             extremes[name] = np.minimum(low, rows.min(axis=(0, 1))), np.maximum(high, rows.max(axis=(0, 1)))

@@ -14,7 +14,7 @@ from .products import Product, products
 from .smoothquant import Choice, Operand, unread
 from .targets import Target
 
-__all__ = ["Bytes", "Plan"]
+__all__ = ["Bytes", "FloatArray", "Plan"]
 
 FloatArray = NDArray[np.float32]
 Bytes = tuple[NDArray[np.int8], FloatArray]

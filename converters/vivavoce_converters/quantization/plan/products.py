@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
+from ...onnx_graph import names
 from ...onnx_graph.graph import MOVING, Graph, attribute, attributes
 
-__all__ = ["Product", "float_convolutions", "moved", "products", "unfold"]
+__all__ = ["FEWEST", "Product", "float_convolutions", "moved", "products", "unfold"]
 
 SMALLEST = 192
 """Inputs and outputs that a convolution must have for INT8 to be faster: below, conversions cost what the product saves."""
@@ -44,7 +44,7 @@ class Product:
     @property
     def layer(self) -> str:
         """The module of the network that it is of."""
-        return _layer(self.node.name)
+        return names.layer_of(self.node.name)
 
     @property
     def weight(self) -> str:
@@ -68,7 +68,7 @@ def products(graph: Graph, *, convolutions: bool) -> list[Product]:
             continue
         entry = _entry(graph, node.input[0])
         plain = node.op_type == "MatMul" and entry == node.input[0]
-        found.append(Product(node, node.input[0], entry, _source(graph, entry) if plain else "Conv", _group(node.name)))
+        found.append(Product(node, node.input[0], entry, _source(graph, entry) if plain else "Conv", names.group_of(node.name)))
     return found
 
 
@@ -100,7 +100,7 @@ def _unfold(graph: Graph, node: onnx.NodeProto) -> None:
         value = graph.add(node, "Pad", [value, pads], f"{name}/padded")
     if taps > 1 or stride > 1:
         parts = [_tap(graph, node, value, tap, taps, stride, dilation) for tap in range(taps)]
-        value = graph.add(node, "Concat", parts, f"{name}/taps", axis=2) if taps > 1 else parts[0]
+        value = graph.add(node, "Concat", parts, names.taps(name), axis=2) if taps > 1 else parts[0]
     matrix = weight.transpose(2, 1, 0).reshape(taps * inputs, outputs)
     narrow = len(matrix) < FEWEST and len(node.input) > 2
     if narrow:  # The bias as one more input, always 1, saves a pass over outputs that are many times what is read.
@@ -143,14 +143,15 @@ def _tap(graph: Graph, node: onnx.NodeProto, value: str, tap: int, taps: int, st
     """The frames that one tap of a convolution sees."""
     start, beyond = tap * dilation, (taps - 1 - tap) * dilation
     bounds = {"starts": start, "ends": -beyond if beyond else np.iinfo(np.int64).max, "axes": 1, "steps": stride}
-    names = [graph.constant(f"{node.name}/tap{tap}/{key}", np.array([number])) for key, number in bounds.items()]
-    return graph.add(node, "Slice", [value, *names], f"{node.name}/tap{tap}")
+    made = names.tap(node.name, tap)
+    given = [graph.constant(f"{made}/{key}", np.array([number])) for key, number in bounds.items()]
+    return graph.add(node, "Slice", [value, *given], made)
 
 
 def _entry(graph: Graph, name: str) -> str:
     """The value in front of the slices that `unfold` made; the value itself elsewhere."""
     maker = graph.maker(name)
-    if maker is None or not name.endswith(("/taps", "/tap0")):
+    if maker is None or not names.is_of_taps(name):
         return name
     first = graph.maker(maker.input[0]) if maker.op_type == "Concat" else maker
     return str(first.input[0]) if first is not None else name
@@ -174,21 +175,11 @@ def moved(graph: Graph, one: Product, value: str) -> str:
 def _source(graph: Graph, name: str) -> str:
     """The operator that computes a value, behind those that only move it or divide it by scales."""
     maker = graph.maker(name)
-    while maker is not None and (maker.op_type in MOVING or maker.output[0].endswith("/even")):
+    while maker is not None and (maker.op_type in MOVING or names.is_even(maker.output[0])):
         maker = graph.maker(maker.input[0])
     if maker is None:
         return "input"
     return maker.op_type
-
-
-def _layer(name: str) -> str:
-    """A node's module, the three projections of an attention's input together."""
-    return re.sub(r"\.(q_proj|k_proj|v_proj)$", ".qkv", name.split("/")[0])
-
-
-def _group(name: str) -> str:
-    """A node's layer, each block of a back-end as one."""
-    return re.sub(r"^(back_end\.blocks\.\d+)\..*$", r"\1", _layer(name))
 
 
 def float_convolutions(graph: Graph) -> list[onnx.NodeProto]:
@@ -215,12 +206,12 @@ def float_convolutions(graph: Graph) -> list[onnx.NodeProto]:
     ]
 
 
-def _reads(node: onnx.NodeProto, names: set[str], graph: Graph) -> bool:
+def _reads(node: onnx.NodeProto, values: set[str], graph: Graph) -> bool:
     """Whether a node's first input is one of the values, or one of them in another shape."""
     name = node.input[0]
-    while name not in names and (maker := graph.maker(name)) is not None and maker.op_type in MOVING:
+    while name not in values and (maker := graph.maker(name)) is not None and maker.op_type in MOVING:
         name = maker.input[0]
-    return name in names
+    return name in values
 
 
 def _pooled(name: str, graph: Graph) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from .activation_ranges import METHODS, Activation, Scale
 from .gptq import nearest, scales
 
-__all__ = ["Choice", "Operand", "choose", "migrated", "rounding_error", "unread"]
+__all__ = ["Choice", "Operand", "between_windows", "choose", "migrated", "rounding_error", "unread"]
 
 FloatArray = NDArray[np.float32]
 Errors = tuple[float, float]
@@ -149,7 +149,7 @@ def _relative(error: FloatArray, wanted: FloatArray, frames: int) -> Errors:
     """An error (windows, rows, outputs) by the frame and by the window of so many frames, in relation to what was wanted."""
     by_frame = float(np.square(error).sum() / max(np.square(wanted).sum(), 1e-20))
     # A window's most extreme frame shows what clipping does; in the mean of a sample it would count too much.
-    by_window = _between(error[:, :-1], frames) / max(_between(wanted[:, :-1], frames), 1e-20)
+    by_window = between_windows(error[:, :-1], frames) / max(between_windows(wanted[:, :-1], frames), 1e-20)
     return by_frame, by_window
 
 
@@ -161,7 +161,7 @@ def _sample(activation: Activation) -> FloatArray:
     return np.concatenate([chosen[:, :-1][:, ::step], chosen[:, -1:]], axis=1)
 
 
-def _between(values: FloatArray, frames: int) -> float:
+def between_windows(values: FloatArray, frames: int) -> float:
     """How much the means over windows of so many frames differ: what pooling keeps, and no bias takes up.
 
     `values` (windows, n, outputs) are a sample of each window's frames. What its own noise adds to the means is taken off.

@@ -21,7 +21,7 @@ from ..plan.plan import Plan
 from ..plan.products import FEWEST, Product
 from ..plan.smoothquant import Operand, rounding_error
 
-__all__ = ["outlying", "part", "part_outliers"]
+__all__ = ["outlying", "part", "part_outliers", "rows_made_by"]
 
 Channels = NDArray[np.intp]
 WORTH = 0.75
@@ -70,7 +70,7 @@ def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] =
     channels are read from then on.
     """
     node, weights = one.node, graph.array(one.weight)
-    order, before = np.arange(len(weights)), _made_by(graph, one, kept)
+    order, before = np.arange(len(weights)), rows_made_by(graph, one, kept)
     if before is not None:
         order = np.append(np.delete(order, channels), channels)
         change_outputs(graph, before, lambda array: array[..., order])
@@ -91,7 +91,7 @@ def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] =
     return order
 
 
-def _made_by(graph: Graph, one: Product, kept: Collection[str]) -> onnx.NodeProto | None:
+def rows_made_by(graph: Graph, one: Product, kept: Collection[str]) -> onnx.NodeProto | None:
     """The product that makes each channel that another reads, through its bias and an activation, and for no other reader; None
     where there is none and where it is `kept`."""
     activation = graph.maker(one.reads)

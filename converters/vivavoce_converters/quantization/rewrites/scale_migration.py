@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ...onnx_graph import names
 from ...onnx_graph.attention import mixed_values
 from ...onnx_graph.bias import change_outputs
 from ...onnx_graph.graph import Graph
@@ -48,7 +49,7 @@ def divided(graph: Graph, plan: Plan, entry: str) -> str:
     """An entry with each channel divided by its scale, which is the same for all frames that a product reads at once."""
     scale = plan.input_scales[entry]
     factors = graph.constant(f"{entry}/smooth", np.asarray(1 / scale[: len(scale) // plan.taps[entry]]))
-    return graph.add(graph.readers[entry][0], "Mul", [entry, factors], f"{entry}/even")
+    return graph.add(graph.readers[entry][0], "Mul", [entry, factors], names.even(entry))
 
 
 def _moved_before(graph: Graph, plan: Plan, entry: str, scale: FloatArray, strength: float) -> bool:
