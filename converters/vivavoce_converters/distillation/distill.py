@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from vivavoce.errors import ConfigurationError
 from vivavoce.files import placing
-from vivavoce.progress import Advance, Stages, quietly
+from vivavoce.progress import Stages, quietly
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.metrics import eer
 
@@ -239,27 +239,25 @@ class Run:
             return
         batches = Batches(train, self.recipe)
         if stage.score_weight:
-            self.detector.load_state_dict(
-                self._fit([self._teacher_states], batches, stage, stages(f"{stage.name}: the teacher's states"))
-            )
+            self.detector.load_state_dict(self._fit([self._teacher_states], batches, stage, "the teacher's states", stages))
         average = cast(Countermeasure, self.averaged.module).eval()
         encoders = [average.front_end.states]
         if isinstance(average.front_end, StreamingFrontEnd):
             encoders.append(average.front_end.repeated)
-        fitted = self._fit(encoders, batches, stage, stages(f"{stage.name}: states"))
+        fitted = self._fit(encoders, batches, stage, "states", stages)
         for student in (self.lesson.student, average):
             student.back_end.load_state_dict(fitted)
 
-    def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage, advance: Advance) -> dict[str, Tensor]:
+    def _fit(self, encoders: Sequence[Encoder], batches: Batches, stage: Stage, what: str, stages: Stages) -> dict[str, Tensor]:
         """The perceptron of the encoders' states, batch by batch in turn, for copies of the labelled clips."""
         pooled, total = [], -(-stage.fit * len(batches.trials) // self.recipe.batch)
-        copies = batches.copies(stage.fit, stage.transmitted)
+        copies, advance = batches.copies(stage.fit, stage.transmitted), stages(f"{stage.name}: {what}")
         with torch.no_grad(), self._half():
             for number, samples in enumerate(copies):
                 states = encoders[number % len(encoders)](samples.to(self.device))
                 pooled.append(torch.cat([state.float().mean(dim=1) for state in states], dim=1).double().cpu().numpy())
                 advance(number + 1, total)
-        return batches.fitted(stage, np.concatenate(pooled)).state_dict()
+        return batches.fitted(stage, np.concatenate(pooled), advance=stages(f"{stage.name}: fit to {what}")).state_dict()
 
     def _half(self) -> torch.autocast:
         """Mixed precision where the device computes it: a processor without it took ten times as long as in float32."""
