@@ -45,6 +45,7 @@ TOLD = tuple(f"accept fpr={rate}%, reject fnr={rate}%" for rate in (1, 5))
 SYSTEM_TYPES = {
     "codec_lm": "language models over codec tokens",
     "tts_concat": "text to speech, concatenative",
+    "tts_flow": "text to speech, flow matching",
     "tts_hmm": "text to speech, HMM",
     "tts_neural": "text to speech, neural",
     "vc": "voice conversion",
@@ -55,11 +56,11 @@ the EER the bootstrap's over speakers, of shares Clopper and Pearson's, of alarm
 Living speech rejected is the FNR, spoofs accepted the FPR; rates of fewer than {enough} clips are left out. An undecided clip
 counts with the score of its windows. The signal-to-noise ratio is estimated: the level of the speech over that of the
 quietest tenth of the clip. A source with a slash is the human references on that project's demonstration page."""
-STREAMS = """Streams with the default policy, a window every {hop:g} s. False alarms: living speech, the clips of a source one
-after another, {hours}; beside them the share of windows below the threshold, for while a verdict of spoof stands nothing
-raises another alarm (most windows of a stream have a past, which most of a clip's lack, so the share is not the FNR). Then
-the share of streams with an alarm, each of clips of one source or system until {long:g} s are full, and the median time until
-a spoofed one raises it."""
+STREAMS = """Streams with the default policy, a window every {hop:g} s. False alarms are those of living speech, the clips of a
+source one after another: {hours}. While a verdict of spoof stands nothing raises another alarm, so beside them stands the share
+of windows below the threshold. It is not the FNR, for most windows of a stream have a past. Then comes the share of streams
+with an alarm, and the median time until a spoofed one raises it. Each stream is clips of one source or system until {long:g} s
+are full."""
 
 
 class Measured(NamedTuple):
@@ -153,7 +154,7 @@ def summary(bundle: Bundle) -> str:
     header = [f"{one[1]}: {counts[one].bonafide} living, {counts[one].spoof} spoofs" for one in subsets]
     rows = [
         (name, *(figure(found.get((metric, *one))) for one in subsets))
-        for metric, name in (("EER", "EER"), ("AUC", "AUC"), ("Cllr", "Cllr, bits"), ("minDCF", "minDCF"))
+        for metric, name in (("EER", "EER"), ("Cllr", "Cllr, bits"), ("minDCF", "minDCF"))
     ]
     measured = manifest.operating_points[0].corpus
     blocks = [

@@ -1,8 +1,8 @@
-"""Writes the figures of README.md: what the embedded bundle measured on its corpora, and what it costs on this machine.
+"""Writes the figures of README.md: what the bundles that ship measured on their corpora, and what they cost on this machine.
 
 python benchmarks/figures.py           measure and rewrite the part of README.md between the two markers
-python benchmarks/figures.py --errors  rewrite only the size and the error rates in it, which the bundle itself tells
-python benchmarks/figures.py --check   fail where these are not those of the embedded bundle
+python benchmarks/figures.py --errors  rewrite only the sizes and the error rates in it, which the bundles themselves tell
+python benchmarks/figures.py --check   fail where these are not those of the bundles that ship
 """
 
 from __future__ import annotations
@@ -11,38 +11,50 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from markers import between, rewrite
+from shipped import SHIPPED
 
 from vivavoce.bundle import Bundle, Evaluation, default_bundle
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
 ERRORS_END = "<!-- errors: end -->\n"
+METRICS = ("EER", "Cllr", "minDCF")
 
 
-METRICS = ("EER", "AUC", "Cllr", "minDCF")
+def errors(bundles: Sequence[Bundle]) -> str:
+    """The bundles' sizes, and what the manifests' evaluations say, a column for each set of trials of the first."""
+    found = [{(one.metric, f"{one.corpus} {one.subset}"): one for one in each.manifest.evaluations} for each in bundles]
+    trials = list(dict.fromkeys(subset for _, subset in found[0]))
+    counts = [f"{found[0]['EER', one].bonafide} living, {found[0]['EER', one].spoof} spoofs" for one in trials]
+    rows = [
+        *(described(bundle) for bundle in bundles),
+        "",
+        f"| | | {' | '.join(f'{one}: {count}' for one, count in zip(trials, counts, strict=True))} |",
+        f"| --- | --- | {' | '.join('---:' for _ in trials)} |",
+        *(
+            f"| `{bundle.manifest.name}` | {metric} | {' | '.join(cell(own.get((metric, one))) for one in trials)} |"
+            for bundle, own in zip(bundles, found, strict=True)
+            for metric in METRICS
+        ),
+    ]
+    return "\n".join(rows) + "\n" + ERRORS_END
 
 
-def errors(bundle: Bundle) -> str:
-    """The bundle's size, and what the manifest's evaluations say, a column for each set of trials."""
+def described(bundle: Bundle) -> str:
+    """A line of a list: the bundle, its version, and its size."""
     manifest = bundle.manifest
     (engine, *_) = manifest.engines
     size = (bundle.path / engine.file).stat().st_size / 1e6
-    found = {(one.metric, f"{one.corpus} {one.subset}"): one for one in manifest.evaluations}
-    trials = list(dict.fromkeys(subset for _, subset in found))
-    counts = [f"{found['EER', one].bonafide} living, {found['EER', one].spoof} spoofs" for one in trials]
-    rows = [
-        f"The embedded bundle is `{manifest.name}` {manifest.version}: "
-        f"{manifest.model.parameters / 1e6:.1f} million parameters, {size:.1f} MB as {engine.precision.upper()}.",
-        "",
-        f"| | {' | '.join(f'{one}: {count}' for one, count in zip(trials, counts, strict=True))} |",
-        f"| --- | {' | '.join('---:' for _ in trials)} |",
-        *(f"| {metric} | {' | '.join(cell(found.get((metric, one))) for one in trials)} |" for metric in METRICS),
-    ]
-    return "\n".join(rows) + "\n" + ERRORS_END
+    place = "embedded" if bundle.path == default_bundle() else f"the extra `{manifest.name}`"
+    return (
+        f"- `{manifest.name}` {manifest.version}, {place}: {manifest.model.parameters / 1e6:.1f} million parameters, "
+        f"{size:.1f} MB as {engine.precision.upper()}."
+    )
 
 
 def cell(e: Evaluation | None) -> str:
@@ -54,27 +66,34 @@ def cell(e: Evaluation | None) -> str:
     return f"{value}{unit} ({low} to {high})"
 
 
-def costs() -> str:
-    """What `vivavoce bench` measures on this machine, as a table."""
+def costs(bundles: Sequence[Bundle]) -> str:
+    """What `vivavoce bench` measures on this machine, as a table with a column for each bundle."""
     command = [sys.executable, "-m", "vivavoce", "bench", "--json"]
-    return told(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    runs = (subprocess.run([*command, one.path], check=True, capture_output=True, text=True) for one in bundles)
+    reports = {one.manifest.name: json.loads(run.stdout) for one, run in zip(bundles, runs, strict=True)}
+    first = next(iter(reports.values()))
+    machine, onnxruntime = first["machine"], first["versions"]["onnxruntime"]
+    where = f"{machine['processor']} ({', '.join(machine['instructions'])}), one thread, onnxruntime {onnxruntime}"
+    columns = [told(report) for report in reports.values()]
+    lines = [
+        f"| {where} | {' | '.join(f'`{name}`' for name in reports)} |",
+        f"| --- | {' | '.join('---:' for _ in reports)} |",
+        *(f"| {name} | {' | '.join(column[name] for column in columns)} |" for name in columns[0]),
+    ]
+    return "\n" + "\n".join(lines) + "\n"
 
 
-def told(report: dict[str, Any]) -> str:
+def told(report: dict[str, Any]) -> dict[str, str]:
     """The costs in a report of `vivavoce bench`."""
-    (engine,), machine = report["engines"], report["machine"]
+    (engine,) = report["engines"]
     factor, latency, fresh = engine["real_time_factor"], engine["window_latency"], engine["fresh_process"]
-    rows = {
+    return {
         "real-time factor, somebody speaking throughout": f"{factor['whole']:.3f}",
         "calls on one core, as many": f"{1 / factor['whole']:.0f}",
         "one window, median and 95th percentile": f"{1000 * latency['median']:.0f} and {1000 * latency['p95']:.0f} ms",
         "from the start of a process to its first verdict": f"{fresh['first_verdict']:.1f} s",
         "peak of resident memory": f"{fresh['peak_bytes'] / 1e6:.0f} MB",
     }
-    onnxruntime = report["versions"]["onnxruntime"]
-    where = f"{machine['processor']} ({', '.join(machine['instructions'])}), one thread, onnxruntime {onnxruntime}"
-    lines = [f"| {where} | |", "| --- | ---: |", *(f"| {name} | {value} |" for name, value in rows.items())]
-    return "\n" + "\n".join(lines) + "\n"
 
 
 def main() -> int:
@@ -84,10 +103,11 @@ def main() -> int:
         which.add_argument(option, action="store_true")
     options = parser.parse_args()
     inside = between(README, BEGIN, END)
-    table = errors(Bundle(default_bundle()))
+    bundles = [Bundle(one.bundle) for one in SHIPPED.values()]
+    table = errors(bundles)
     if options.check:
         return 0 if inside.startswith(table) else 1
-    measured = inside.split(ERRORS_END)[1] if options.errors else costs()
+    measured = inside.split(ERRORS_END)[1] if options.errors else costs(bundles)
     rewrite(README, BEGIN, END, table + measured)
     return 0
 

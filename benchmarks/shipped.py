@@ -23,5 +23,6 @@ class Shipped(NamedTuple):
 
 SHIPPED = {
     "default": Shipped(default_bundle(), DOCS / "models.md", DOCS / "error-rates.md"),
+    "large": Shipped(ROOT / "sdk" / "large" / "vivavoce_large", DOCS / "large.md", DOCS / "large-error-rates.md"),
 }
 """By the name in the manifest."""

@@ -130,6 +130,8 @@ def test_the_card_tells_what_the_detector_does(
         assert card.main() == outcome
 
 
-def test_the_pages_figures_are_those_of_the_embedded_bundle(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pages_figures_are_those_of_the_bundles_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
+    if not (ROOT / "sdk" / "large").is_dir():
+        pytest.skip("a source distribution has the embedded bundle alone")
     monkeypatch.setattr("sys.argv", ["card.py", "--check"])
     assert card.main() == 0

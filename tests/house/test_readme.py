@@ -1,4 +1,4 @@
-"""The README: its error rates are those of the embedded bundle, and its links lead somewhere."""
+"""The README: its error rates are those of the bundles that ship, and its links lead somewhere."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ LINK = re.compile(r"\]\((?!https?://)([^)#]+)\)")
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
-def test_error_rates_are_the_embedded_bundles() -> None:
+def test_error_rates_are_those_of_the_bundles_that_ship() -> None:
+    if not (ROOT / "sdk" / "large").is_dir():
+        pytest.skip("a source distribution has the embedded bundle alone")
     subprocess.run([sys.executable, ROOT / "benchmarks" / "figures.py", "--check"], check=True)
 
 
