@@ -146,8 +146,6 @@ def overall(found: dict[str, Measured]) -> Iterator[str]:
 def summary(bundle: Bundle) -> str:
     """The model card's figures, which the manifest tells."""
     manifest = bundle.manifest
-    (engine, *_) = manifest.engines
-    size = (bundle.path / engine.file).stat().st_size / 1e6
     subsets = list(dict.fromkeys((one.corpus, one.subset) for one in manifest.evaluations))
     found = {(one.metric.split()[0], one.corpus, one.subset): one for one in manifest.evaluations}
     counts = {one: found["EER", *one] for one in subsets}
@@ -158,8 +156,7 @@ def summary(bundle: Bundle) -> str:
     ]
     measured = manifest.operating_points[0].corpus
     blocks = [
-        f"`{manifest.name}` {manifest.version}: {manifest.model.parameters / 1e6:.1f} million parameters, {size:.1f} MB as "
-        f"{engine.precision.upper()}. 95 % intervals in brackets.",
+        f"`{manifest.name}` {manifest.version}: {sized(bundle)}. 95 % intervals in brackets.",
         lines(("", *header), rows),
     ]
     bands = [
@@ -182,6 +179,13 @@ def summary(bundle: Bundle) -> str:
             ),
         ]
     return "\n\n".join(blocks) + "\n"
+
+
+def sized(bundle: Bundle) -> str:
+    """How large a bundle is."""
+    (engine, *_) = bundle.manifest.engines
+    size = (bundle.path / engine.file).stat().st_size / 1e6
+    return f"{bundle.manifest.model.parameters / 1e6:.1f} million parameters, {size:.1f} MB as {engine.precision.upper()}"
 
 
 def watched(manifest: Manifest) -> Iterator[tuple[str, ...]]:

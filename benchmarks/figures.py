@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from card import figure, sized
 from markers import between, rewrite
 from shipped import SHIPPED
 
-from vivavoce.bundle import Bundle, Evaluation, default_bundle
+from vivavoce.bundle import Bundle, default_bundle
 
 README = Path(__file__).parent.parent / "README.md"
 BEGIN, END = "<!-- figures: begin -->\n", "<!-- figures: end -->\n"
@@ -37,7 +38,7 @@ def errors(bundles: Sequence[Bundle]) -> str:
         f"| | | {' | '.join(f'{one}: {count}' for one, count in zip(trials, counts, strict=True))} |",
         f"| --- | --- | {' | '.join('---:' for _ in trials)} |",
         *(
-            f"| `{bundle.manifest.name}` | {metric} | {' | '.join(cell(own.get((metric, one))) for one in trials)} |"
+            f"| `{bundle.manifest.name}` | {metric} | {' | '.join(figure(own.get((metric, one))) for one in trials)} |"
             for bundle, own in zip(bundles, found, strict=True)
             for metric in METRICS
         ),
@@ -48,22 +49,8 @@ def errors(bundles: Sequence[Bundle]) -> str:
 def described(bundle: Bundle) -> str:
     """A line of a list: the bundle, its version, and its size."""
     manifest = bundle.manifest
-    (engine, *_) = manifest.engines
-    size = (bundle.path / engine.file).stat().st_size / 1e6
     place = "embedded" if bundle.path == default_bundle() else f"the extra `{manifest.name}`"
-    return (
-        f"- `{manifest.name}` {manifest.version}, {place}: {manifest.model.parameters / 1e6:.1f} million parameters, "
-        f"{size:.1f} MB as {engine.precision.upper()}."
-    )
-
-
-def cell(e: Evaluation | None) -> str:
-    """One figure with its interval."""
-    if e is None:
-        return "–"
-    scale, digits, unit = (100, 1, " %") if e.metric == "EER" else (1, 3, "")
-    value, low, high = (f"{scale * x:.{digits}f}" for x in (e.value, e.low, e.high))
-    return f"{value}{unit} ({low} to {high})"
+    return f"- `{manifest.name}` {manifest.version}, {place}: {sized(bundle)}."
 
 
 def costs(bundles: Sequence[Bundle]) -> str:
