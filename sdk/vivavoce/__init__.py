@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from . import _offline  # noqa: F401 - before all others: it keeps what they import from reporting
 from ._version import __version__
 from .band import Band
 from .detector import Detector

@@ -14,7 +14,7 @@ LARGEST = 16
 
 GROUND = {
     *("errors", "audio", "result", "sources", "bundle", "bundle_writing", "files", "machine"),
-    *("_version", "policy", "band", "rates", "progress", "decoding"),
+    *("_version", "_offline", "policy", "band", "rates", "progress", "decoding"),
 }
 FACES = {"detector", "stream", "microphone"}
 QUANTIZATION = {"quantization", "quantization.plan", "quantization.rewrites"}
@@ -32,7 +32,8 @@ MAY_IMPORT = {
     "calibration": {"ground", "engines", "listening", "faces"},
     "calibration.report": {"ground", "calibration"},
     "calibration.commands": {"ground", "terminal", "calibration", "calibration.report"},
-    # The converters.
+    # The converters, whose package wakes the runtime before ONNX Runtime starts.
+    "": {"faces"},
     "networks": {"ground"},
     "onnx_graph": {"ground", "engines"},
     "checkpoints": {"ground", "networks"},

@@ -22,6 +22,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..engines.engine import OnnxEngine, load_onnx
+from ..engines.providers import session
 from ..engines.self_test import self_test_audio
 from ..errors import ConfigurationError, needs_extra
 from .records import Record
@@ -115,7 +116,7 @@ def _interleaved(engine: OnnxEngine, window: Any, threads: int, repeats: int) ->
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     content = (files("vivavoce") / "bench" / "gemm.onnx").read_bytes()
-    gemm = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    gemm = session(content, "cpu", options)
     samples = np.ones((ROWS, INPUTS), np.uint8)
     gemm.run(None, {"samples": samples})
     seconds = []

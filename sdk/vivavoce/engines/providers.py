@@ -66,6 +66,8 @@ def session(content: bytes, device: str, options: onnxruntime.SessionOptions) ->
     """
     import onnxruntime
 
+    # Where an application imported ONNX Runtime before vivavoce, this at least keeps it from reporting the session.
+    onnxruntime.disable_telemetry_events()
     if device == "cpu":
         return onnxruntime.InferenceSession(content, options, providers=[PROVIDERS[device]])
     require_provider(device)

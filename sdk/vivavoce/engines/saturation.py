@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .providers import session
+
 if TYPE_CHECKING:
     import onnxruntime
 
@@ -35,6 +37,6 @@ def saturates() -> bool:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     content = (files("vivavoce") / "engines" / "pairs.onnx").read_bytes()
-    made = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    made = session(content, "cpu", options)
     (found,) = made.run(None, {"samples": np.full((ROWS, PAIRS), LARGEST[0], np.uint8)})
     return bool(np.any(found != PAIRS * LARGEST[0] * LARGEST[1]))
