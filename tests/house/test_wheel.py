@@ -118,6 +118,20 @@ def test_the_larger_bundle_is_a_wheel_of_data_that_the_command_finds(python: Pat
 
 
 @pytest.mark.slow
+def test_nobody_scans_without_a_network_and_on_a_file_system_that_cannot_be_written(python: Path) -> None:
+    """What the flags of docs/deployment.md's container ask for, in Linux's namespaces."""
+    locked = "mount -o remount,ro,bind / && exec unshare --user --map-user=65534 --map-group=65534 \"$@\""
+    jail = ["unshare", "--map-root-user", "--net", "--mount", "sh", "-c", locked, "sh"]
+    if not shutil.which("unshare") or subprocess.run([*jail, "true"], capture_output=True).returncode:
+        pytest.skip("this machine gives no namespaces")
+    assert subprocess.run([*jail, "touch", ROOT / "written"], capture_output=True).returncode
+    scan = [python, "-m", "vivavoce", "scan", "--json", "--exit-zero", ROOT / "examples" / "audio" / "human_june_fr.flac"]
+    jailed, plain = (subprocess.run([*start, *scan], check=True, capture_output=True, text=True) for start in (jail, []))
+    assert json.loads(jailed.stdout)["score"] == json.loads(plain.stdout)["score"]
+    assert jailed.stderr == plain.stderr
+
+
+@pytest.mark.slow
 def test_a_frozen_command_gives_the_same_score(python: Path, tmp_path: Path) -> None:
     subprocess.run([python, "-m", "pip", "install", "--quiet", "pyinstaller"], check=True)
     (tmp_path / "app.py").write_text("from vivavoce.cli import main\n\nmain()\n", "utf-8")
