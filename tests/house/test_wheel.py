@@ -120,7 +120,7 @@ def test_the_larger_bundle_is_a_wheel_of_data_that_the_command_finds(python: Pat
 @pytest.mark.slow
 def test_nobody_scans_without_a_network_and_on_a_file_system_that_cannot_be_written(python: Path) -> None:
     """What the flags of docs/deployment.md's container ask for, in Linux's namespaces."""
-    locked = "mount -o remount,ro,bind / && exec unshare --user --map-user=65534 --map-group=65534 \"$@\""
+    locked = 'mount -o remount,ro,bind / && exec unshare --user --map-user=65534 --map-group=65534 "$@"'
     jail = ["unshare", "--map-root-user", "--net", "--mount", "sh", "-c", locked, "sh"]
     if not shutil.which("unshare") or subprocess.run([*jail, "true"], capture_output=True).returncode:
         pytest.skip("this machine gives no namespaces")
