@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 
 from vivavoce.bundle import EngineFile
+from vivavoce.engines.names import module_of
 
-__all__ = ["SAMPLES", "SCORE", "even", "group_of", "is_even", "is_of_taps", "layer_of", "module_of", "node", "tap", "taps"]
+__all__ = ["SAMPLES", "SCORE", "even", "group_of", "is_even", "is_of_taps", "layer_of", "node", "tap", "taps"]
 
 SAMPLES: str = EngineFile.model_fields["input"].default
 SCORE: str = EngineFile.model_fields["output"].default
@@ -19,11 +20,6 @@ SCORE: str = EngineFile.model_fields["output"].default
 def node(module: str, operator: str, number: int = 1) -> str:
     """The name of a module's node, the `number`th of its operator there."""
     return f"{module}/{operator}" if number == 1 else f"{module}/{operator}_{number}"
-
-
-def module_of(node: str) -> str:
-    """The module that a node comes from, "" where it has none."""
-    return node.split("/")[0]
 
 
 def layer_of(node: str) -> str:

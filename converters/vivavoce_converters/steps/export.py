@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from vivavoce.engines.engine import present_of
+from vivavoce.engines.names import present_of
 from vivavoce.errors import VivavoceError
 from vivavoce.files import placing_with
 

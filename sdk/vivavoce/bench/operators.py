@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -22,6 +21,7 @@ import numpy as np
 
 from ..bundle import Bundle
 from ..engines.engine import OnnxEngine, load_onnx
+from ..engines.names import part_of
 from ..engines.providers import session
 from ..engines.self_test import self_test_audio
 from ..errors import ConfigurationError, needs_extra
@@ -140,21 +140,12 @@ def nodes_of(events: Iterable[dict[str, Any]], repeats: int) -> list[Node]:
         nodes.append(
             Node(
                 operator=counted[0]["args"]["op_name"],
-                part=_part(name) or (nodes[-1].part if nodes else "stem"),
+                part=part_of(name) or (nodes[-1].part if nodes else "stem"),
                 seconds=float(np.median([run["dur"] for run in counted])) * 1e-6,
                 multiply_accumulates=_multiply_accumulates(counted[0]["args"]),
             )
         )
     return nodes
-
-
-def _part(name: str) -> str | None:
-    """The part of the network that a node's module belongs to; None where the name has no module."""
-    if re.search(r"\b(back_end|merge)\b", name):
-        return "back-end"
-    if re.search(r"\bfront_end\b.*\blayers\.\d", name):
-        return "encoder"
-    return "stem" if re.search(r"\bfront_end\.", name) else None
 
 
 def _multiply_accumulates(event: dict[str, Any]) -> int:

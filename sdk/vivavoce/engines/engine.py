@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from ..audio import Samples
 from ..bundle import Bundle, Carry, EngineFile
 from ..errors import BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError, needs_extra
+from .names import present_of
 from .providers import available, require_provider, session
 from .saturation import require_exact
 
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["DEVICES", "Engine", "Incremental", "OnnxEngine", "Past", "load_engine", "load_onnx", "open_engine", "present_of"]
+__all__ = ["DEVICES", "Engine", "Incremental", "OnnxEngine", "Past", "load_engine", "load_onnx", "open_engine"]
 
 Past = dict[str, NDArray[np.float32]]
 """What an engine keeps of the samples that it has heard, by the names of its inputs."""
@@ -157,11 +158,6 @@ class OnnxEngine:
             self.score(np.zeros(shape, np.float32))
         except Exception as error:  # ONNX Runtime's own exceptions share no parent.
             raise DeviceError(f'{self.provider} cannot run {self.file.file}: {error}. Choose device="cpu".') from error
-
-
-def present_of(past: str) -> str:
-    """The output that gives what an input "past..." is given for the samples that follow: "present..."."""
-    return past.replace("past", "present", 1)
 
 
 class _OnnxIncremental:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vivavoce.engines.engine import present_of
+from vivavoce.engines.names import module_of, part_of, present_of
 from vivavoce_converters.onnx_graph import names
 
 
@@ -20,7 +20,25 @@ from vivavoce_converters.onnx_graph import names
 def test_a_node_tells_its_module_layer_and_group(module: str, layer: str, group: str) -> None:
     for number in (1, 3):
         name = names.node(module, "MatMul", number)
-        assert (names.module_of(name), names.layer_of(name), names.group_of(name)) == (module, layer, group)
+        assert (module_of(name), names.layer_of(name), names.group_of(name)) == (module, layer, group)
+
+
+@pytest.mark.parametrize(
+    ("module", "part"),
+    [
+        ("front_end.conv1", "stem"),
+        ("front_end.encoder.layer_norm", "stem"),
+        ("front_end.encoder.layers.0.fc1", "encoder"),
+        ("merge.convs.1", "back-end"),
+        ("back_end.blocks.2.layers.0", "back-end"),
+        ("", None),
+        ("gelu_2", None),
+    ],
+)
+def test_a_node_and_what_passes_add_to_it_tell_their_part(module: str, part: str | None) -> None:
+    node = names.node(module, "Conv", 2)
+    added = [names.tap(node, 1), names.taps(node), names.even(node), f"div/frames/int8/{names.tap(node, 0)}"]
+    assert [part_of(name) for name in (node, *added)] == [part] * 5
 
 
 def test_values_of_passes_are_recognised_and_others_are_not() -> None:
