@@ -28,7 +28,7 @@ from vivavoce.bundle import Bundle, Manifest, default_bundle
 from vivavoce_calibration.calibrate import calibrated, rewritten
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.evaluation import Subject
-from vivavoce_calibration.llr import llr, raw
+from vivavoce_calibration.llr import engine_scores, llr
 from vivavoce_calibration.metrics import act_dcf, eer
 from vivavoce_calibration.sampling import representative
 from vivavoce_calibration.scoring import Scored, Scorer, score_corpus
@@ -94,7 +94,7 @@ def scored(bundle: Bundle, trials: Sequence[Trial], jobs: int) -> list[Scored]:
 
 def figures(manifest: Manifest, before: Manifest, trials: Sequence[Trial], scores: Sequence[Scored]) -> Figures:
     """Of scores that a bundle gave with the calibration `before`, with that of `manifest` in its place."""
-    values = llr(manifest.calibration, raw(before.calibration, np.array([one.score for one in scores])))
+    values = llr(manifest.calibration, engine_scores(before.calibration, np.array([one.score for one in scores])))
     living = np.array([trial.key == "bonafide" for trial in trials])
     return Figures(eer(values[living], values[~living]), act_dcf(values[living], values[~living]))
 

@@ -20,7 +20,7 @@ from vivavoce.bundle import Bundle, Manifest, default_bundle
 from vivavoce_calibration.calibrate import calibrated, rewritten
 from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.evaluation import Subject
-from vivavoce_calibration.llr import llr, raw
+from vivavoce_calibration.llr import engine_scores, llr
 from vivavoce_calibration.metrics import FloatArray, cllr, eer, error_rates
 from vivavoce_calibration.scoring import Scored, Scorer, score_corpus
 
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
     rewritten(Bundle(options.bundle), after, options.out)
 
     old = classes(held_out, scores[1])
-    new = [llr(after.calibration, raw(before.calibration, one)) for one in old]
+    new = [llr(after.calibration, engine_scores(before.calibration, one)) for one in old]
     print(f"On {len(held_out)} recordings that were not fitted on:")
     print(figures("before", before, *old))
     print(figures("after", after, new[0], new[1]))

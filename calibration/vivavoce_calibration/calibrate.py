@@ -13,7 +13,7 @@ from vivavoce.errors import ConfigurationError
 
 from .corpora import Trial
 from .evaluation import Measured, Subject, measure
-from .llr import fit, llr, raw
+from .llr import engine_scores, fit, llr
 from .operating_points import table
 from .scoring import Scored
 
@@ -37,7 +37,7 @@ def calibrated(
 
     Raises ConfigurationError where no map can be fitted, or the default is not among the operating points.
     """
-    before = Measured.of(trials, raw(manifest.calibration, np.array([one.score for one in scores])))
+    before = Measured.of(trials, engine_scores(manifest.calibration, np.array([one.score for one in scores])))
     corpus = f"{subject.corpus} {subject.subset}"
     calibration = fit(before.bonafide, before.spoof, corpus=corpus, prior=prior)
     after = Measured(
@@ -70,7 +70,7 @@ def figures_on(
     draws: int | None = None,
 ) -> tuple[Evaluation, ...]:
     """The figures that a calibrated manifest has on further trials, from the scores of the bundle before its calibration."""
-    values = llr(after.calibration, raw(before.calibration, np.array([one.score for one in scores])))
+    values = llr(after.calibration, engine_scores(before.calibration, np.array([one.score for one in scores])))
     return measure(Measured.of(trials, values), subject, after.default_point, calibrated=True, draws=draws)
 
 

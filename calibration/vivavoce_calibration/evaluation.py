@@ -26,7 +26,7 @@ from .metrics import (
     Metric,
     Speakers,
     act_dcf,
-    affordable,
+    bootstrap_draws,
     cllr,
     eer,
     error_rates,
@@ -49,7 +49,7 @@ __all__ = [
     "evaluate",
     "measure",
     "parts",
-    "timed",
+    "with_durations",
 ]
 
 LEVEL = 0.95
@@ -208,9 +208,9 @@ def evaluate(
     Pearson's; all others come from `draws` of the bootstrap over speakers, by default 1,000, fewer for more than 10,000 trials.
     Raises ConfigurationError where a class has fewer than two trials.
     """
-    trials = timed(trials, scores)
+    trials = with_durations(trials, scores)
     values = np.array([one.score for one in scores])
-    draws = draws or affordable(len(trials))
+    draws = draws or bootstrap_draws(len(trials))
     points = {point.name: point for point in manifest.operating_points}
     shipped = operating_point or manifest.default_point
     measured = Measured.of(trials, values)
@@ -238,7 +238,7 @@ def evaluate(
     )
 
 
-def timed(trials: Sequence[Trial], scores: Sequence[Scored]) -> list[Trial]:
+def with_durations(trials: Sequence[Trial], scores: Sequence[Scored]) -> list[Trial]:
     """The trials with the durations and noise that were found when they were scored; few corpora tell them."""
     return [replace(trial, duration=one.duration, snr=one.snr) for trial, one in zip(trials, scores, strict=True)]
 
@@ -252,7 +252,7 @@ def measure(
     draws: int | None = None,
 ) -> tuple[Evaluation, ...]:
     """The figures of a corpus. Cllr, minCllr and actDCF are of log-likelihood ratios: other scores have none."""
-    draws = draws or affordable(measured.bonafide.size + measured.spoof.size)
+    draws = draws or bootstrap_draws(measured.bonafide.size + measured.spoof.size)
     metrics: dict[str, Metric] = {"EER": eer, "minDCF": min_dcf, "AUC": roc_auc}
     if calibrated:
         metrics |= {"actDCF": act_dcf, "Cllr": cllr, "minCllr": min_cllr}

@@ -18,7 +18,7 @@ from vivavoce.errors import ConfigurationError
 
 from .metrics import FloatArray, checked, cllr
 
-__all__ = ["best_llrs", "fit", "llr", "min_cllr", "raw"]
+__all__ = ["best_llrs", "engine_scores", "fit", "llr", "min_cllr"]
 
 
 def fit(bonafide: ArrayLike, spoof: ArrayLike, *, corpus: str, prior: float = 0.5) -> Calibration:
@@ -56,7 +56,7 @@ def llr(calibration: Calibration | None, scores: ArrayLike) -> FloatArray:
     return values if calibration is None else calibration.scale * values + calibration.offset
 
 
-def raw(calibration: Calibration | None, ratios: ArrayLike) -> FloatArray:
+def engine_scores(calibration: Calibration | None, ratios: ArrayLike) -> FloatArray:
     """The inverse of `llr`. It holds for recordings too, since their score is a weighted mean of their windows'."""
     values = np.asarray(ratios, np.float64)
     return values if calibration is None else (values - calibration.offset) / calibration.scale

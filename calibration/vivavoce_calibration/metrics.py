@@ -25,8 +25,8 @@ __all__ = [
     "Point",
     "Speakers",
     "act_dcf",
-    "affordable",
     "bayes_threshold",
+    "bootstrap_draws",
     "checked",
     "cllr",
     "det_curve",
@@ -251,7 +251,7 @@ class Interval:
     """How many speakers were drawn from; a trial whose speaker is not known counts as one."""
 
 
-def affordable(trials: int) -> int:
+def bootstrap_draws(trials: int) -> int:
     """Draws of the bootstrap: each takes time as trials do, and the more trials, the less the interval's ends matter."""
     return min(1000, max(100, 10_000_000 // trials))
 

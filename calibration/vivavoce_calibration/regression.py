@@ -22,8 +22,8 @@ from vivavoce.errors import ConfigurationError
 
 from .corpora import Trial
 from .evaluation import LEVEL, Measured, parts
-from .llr import llr, raw
-from .metrics import FloatArray, Metric, act_dcf, affordable, cllr, eer, eer_threshold, min_dcf
+from .llr import engine_scores, llr
+from .metrics import FloatArray, Metric, act_dcf, bootstrap_draws, cllr, eer, eer_threshold, min_dcf
 from .operating_points import clopper_pearson
 from .scoring import Scored, Scorer
 
@@ -92,7 +92,7 @@ class Side:
         before, file = detector.bundle.manifest, detector.engine.file
         values = np.array([one.score for one in scores])
         if manifest is not None:
-            values = llr(manifest.calibration, raw(before.calibration, values))
+            values = llr(manifest.calibration, engine_scores(before.calibration, values))
         manifest = manifest or before
         name = f"{manifest.name} {manifest.version} {file.file}"
         return cls(name, file.sha256, values, manifest.calibration, manifest.default_point.threshold)
@@ -115,7 +115,7 @@ def compare(
 
     Raises ConfigurationError where a class has fewer than two trials, or a side not one score for each.
     """
-    draws = draws or affordable(len(trials))
+    draws = draws or bootstrap_draws(len(trials))
     kind, (scores, threshold), (others, other_threshold) = _comparable(trials, candidate, reference)
     measured, known = Measured.of(trials, scores), Measured.of(trials, others)
     distances = np.abs(scores - others)
@@ -149,7 +149,7 @@ def _comparable(trials: Sequence[Trial], candidate: Side, reference: Side) -> tu
     """What is compared, and of each side the scores and the threshold."""
     if candidate.calibration and reference.calibration:
         return "calibrated", (candidate.scores, candidate.threshold), (reference.scores, reference.threshold)
-    own = raw(candidate.calibration, candidate.scores)
+    own = engine_scores(candidate.calibration, candidate.scores)
     if reference.calibration:
         return "reference", (llr(reference.calibration, own), reference.threshold), (reference.scores, reference.threshold)
     known = Measured.of(trials, reference.scores)

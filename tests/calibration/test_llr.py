@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from vivavoce.errors import ConfigurationError
-from vivavoce_calibration.llr import best_llrs, fit, llr, min_cllr, raw
+from vivavoce_calibration.llr import best_llrs, engine_scores, fit, llr, min_cllr
 from vivavoce_calibration.metrics import act_dcf, cllr, ece, eer, min_dcf
 
 Array = NDArray[np.float64]
@@ -82,8 +82,8 @@ def test_classes_that_do_not_overlap_get_a_finite_map_and_modest_ratios() -> Non
 
 def test_raw_undoes_llr() -> None:
     found = fit(*normal(50, 60), corpus="c")
-    np.testing.assert_allclose(raw(found, llr(found, [-3.0, 0.5, 9.0])), [-3.0, 0.5, 9.0])
-    np.testing.assert_array_equal(raw(None, llr(None, [1.0, 2.0])), [1.0, 2.0])
+    np.testing.assert_allclose(engine_scores(found, llr(found, [-3.0, 0.5, 9.0])), [-3.0, 0.5, 9.0])
+    np.testing.assert_array_equal(engine_scores(None, llr(None, [1.0, 2.0])), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from vivavoce.bundle import MANIFEST, Bundle, Calibration, Manifest, Regression
 from vivavoce.files import sha256
 from vivavoce_calibration.commands.verbs import compare_command
 from vivavoce_calibration.corpora import Trial, read_corpus
-from vivavoce_calibration.evaluation import timed
+from vivavoce_calibration.evaluation import with_durations
 from vivavoce_calibration.metrics import eer
 from vivavoce_calibration.regression import Limits, Side, compare, load_limits
 from vivavoce_calibration.scoring import Scorer, score_corpus
@@ -230,7 +230,7 @@ def test_a_broken_layer_breaks_limits(
     scorers = Scorer(candidate), Scorer(bundle)
     scores = [score_corpus(trials, scorer) for scorer in scorers]
     sides = [Side.of(*pair) for pair in zip(scorers, scores, strict=True)]
-    found = compare(timed(trials, scores[0]), *sides, corpus="c", subset="dev", limits=limits, draws=50)
+    found = compare(with_durations(trials, scores[0]), *sides, corpus="c", subset="dev", limits=limits, draws=50)
     words = {"EER", "minDCF", "actDCF", "Cllr", "Pearson", "Spearman"}
     named = {word for word in words if any(word in one for one in found.broken)}
     named |= {"flips"} if any("flip" in one for one in found.broken) else set()

@@ -53,5 +53,5 @@ def exported(name: str, folder: Path) -> Path:
 def attended(graph: Graph) -> list[str]:
     """What the output projections of attention read."""
     return [
-        one.reads for one in products(graph, convolutions=False) if one.node.name.split("/")[0].endswith(("out", "out_proj"))
+        one.input for one in products(graph, convolutions=False) if one.node.name.split("/")[0].endswith(("out", "out_proj"))
     ]

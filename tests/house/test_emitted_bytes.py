@@ -40,7 +40,7 @@ from vivavoce_converters.quantization.plan import products as products_module
 from vivavoce_converters.quantization.quantize import TARGETS
 from vivavoce_converters.quantization.rewrites import float16_storage, stored_weights
 from vivavoce_converters.steps.convert import convert
-from vivavoce_converters.steps.quantize import Gate, quantize_bundle, round_weights
+from vivavoce_converters.steps.quantize import Gate, quantize_bundle, quantize_weights
 
 RECORDED = Path(__file__).with_name("emitted.json")
 NETWORKS = {
@@ -90,7 +90,7 @@ def emitted(folder: Path, names: Iterable[str]) -> Iterator[tuple[str, Bundle]]:
     for name in names:
         save_countermeasure(network(name), folder / f"{name}.safetensors")
         source = convert(folder / f"{name}.safetensors", folder / name)
-        rounded = round_weights(source, folder / f"{name} rounded", trials, "x86-vnni", count=8)
+        rounded = quantize_weights(source, folder / f"{name} rounded", trials, "x86-vnni", count=8)
         yield f"{name}, x86-vnni, weights", rounded
         for form in NETWORKS[name]:
             target, _, rest = form.partition(", ")
@@ -107,8 +107,8 @@ def record(folder: Path, names: Iterable[str] = NETWORKS) -> dict[str, Any]:
     """The sha256 of each emitted file and the scores of each bundle's self test, with what decides their last bits."""
     patches = [
         mock.patch.object(products_module, "SMALLEST", 16),
-        mock.patch.object(float16_storage, "LEAST", 500),
-        mock.patch.object(stored_weights, "LEAST", 500),
+        mock.patch.object(float16_storage, "WORTH_STORING", 500),
+        mock.patch.object(stored_weights, "WORTH_STORING", 500),
     ]
     for patch in patches:
         patch.start()

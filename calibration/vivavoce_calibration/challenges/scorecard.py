@@ -12,7 +12,18 @@ from pydantic import BaseModel, ConfigDict
 
 from ..breakdown import OF_ATTACKS
 from ..corpora import CorpusError
-from ..metrics import FloatArray, Speakers, act_dcf, affordable, cllr, eer, eer_interpolated, joint_interval, min_dcf, roc_auc
+from ..metrics import (
+    FloatArray,
+    Speakers,
+    act_dcf,
+    bootstrap_draws,
+    cllr,
+    eer,
+    eer_interpolated,
+    joint_interval,
+    min_dcf,
+    roc_auc,
+)
 from .files import KINDS, Matched, Verifier
 from .tandem import ADCF_PAPER, asv_error_rates_at_eer, min_adcf, min_tdcf_2019, min_tdcf_2021, sasv_eer, t_eer
 
@@ -124,7 +135,7 @@ def scorecard(matched: Matched, verifier: Verifier | None = None, *, draws: int 
     known: dict[str, Speakers] = {}
     if speakers is not None:
         known = {name: speakers[own].tolist() for name, own in places.items()}
-    draws = affordable(genuine.size) if draws is None else draws
+    draws = bootstrap_draws(genuine.size) if draws is None else draws
     told = tuple(figures(classes, known, draws=draws))
     if not told:
         raise CorpusError("No metric is for these scores and keys. Give scores of a class each, and the kinds of a verifier's.")

@@ -219,7 +219,7 @@ def compare_command(
     with needs_extra(EXTRA):
         from ..calibrate import rewritten
         from ..corpora import read_corpus
-        from ..evaluation import timed
+        from ..evaluation import with_durations
         from ..regression import Side, compare, load_limits
         from ..scoring import Scorer
         from .tables import regression_tables
@@ -237,7 +237,8 @@ def compare_command(
     journals = (folder / "candidate.jsonl", folder / "reference.jsonl")
     scores = [_scored(trials, *pair, jobs, ray) for pair in zip(scorers, journals, strict=True)]
     sides = [Side.of(*pair) for pair in zip(scorers, scores, strict=True)]
-    found = compare(timed(trials, scores[0]), *sides, corpus=subject.corpus, subset=subject.subset, limits=allowed, draws=draws)
+    timed = with_durations(trials, scores[0])
+    found = compare(timed, *sides, corpus=subject.corpus, subset=subject.subset, limits=allowed, draws=draws)
     with replacing(folder / "regression.json") as file:
         file.write(found.model_dump_json(indent=2) + "\n")
     if into:

@@ -15,7 +15,7 @@ from vivavoce.result import Segment, lowest_stretch
 
 from ..corpora import Key
 from ..evaluation import Decisions, Measured, Part, Report, Worst
-from ..llr import raw
+from ..llr import engine_scores
 from . import plots
 from .wording import figure, share, spelled
 
@@ -160,7 +160,7 @@ def _operating_points(report: Report) -> str:
 
 def _score_plots(report: Report, measured: Measured, calibration: Calibration | None) -> str:
     classes = (measured.bonafide, measured.spoof)
-    engine = (raw(calibration, measured.bonafide), raw(calibration, measured.spoof))
+    engine = (engine_scores(calibration, measured.bonafide), engine_scores(calibration, measured.spoof))
     point = report.threshold
     drawn = [
         plots.det(*classes, report.operating_points, point.name),

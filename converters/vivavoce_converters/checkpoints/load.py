@@ -28,7 +28,7 @@ from ..networks.nes2net import Nes2NetConfig
 from ..networks.perceptron import PerceptronConfig
 from .official import build, defaults, leftovers, official_name, recognise
 
-__all__ = ["OWN_WINDOW", "CheckpointError", "Description", "load_checkpoint"]
+__all__ = ["STUDENT_WINDOW", "CheckpointError", "Description", "load_checkpoint"]
 
 State = Mapping[str, Tensor]
 
@@ -49,7 +49,7 @@ COUNTERS = ("n_averaged", "num_updates", "initted", "step")
 WEIGHT_NORM = {".parametrizations.weight.original0": ".weight_g", ".parametrizations.weight.original1": ".weight_v"}
 
 # Students are taught on crops of at most 4 s and judged on windows of this many samples.
-OWN_WINDOW = 64_000
+STUDENT_WINDOW = 64_000
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def _load_own(path: Path, given: Mapping[str, Any]) -> tuple[Countermeasure, dic
         "family": "vivavoce",
         "front_end": type(model.front_end).__name__.removesuffix("FrontEnd"),
         "layers_stored": model.front_end.depth,
-        "window": OWN_WINDOW,
+        "window": STUDENT_WINDOW,
         "provenance": provenance,
     }
     return model, described

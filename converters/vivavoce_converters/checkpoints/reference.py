@@ -15,10 +15,10 @@ from vivavoce.errors import ConfigurationError
 from .load import load_checkpoint
 from .notes import Conversion
 
-__all__ = ["TorchOriginal"]
+__all__ = ["TorchReference"]
 
 
-class TorchOriginal:
+class TorchReference:
     """The float32 network on the CPU, eager, with the options that the bundle's manifest says it was converted with.
 
     Raises ConfigurationError where the checkpoint is not the one that the manifest names, and as `load_checkpoint`.

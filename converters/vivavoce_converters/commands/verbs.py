@@ -131,7 +131,7 @@ def quantize_command(
         from vivavoce_calibration.regression import load_limits
 
         from ..quantization.sensitivity import parse_budget
-        from ..steps.quantize import LIMITS, GateError, quantize_bundle, round_weights
+        from ..steps.quantize import LIMITS, GateError, quantize_bundle, quantize_weights
         from .tables import quantization_tables
 
     allowed, share = load_limits(limits) if limits else LIMITS, parse_budget(budget) if budget else None
@@ -139,7 +139,7 @@ def quantize_command(
     opened, ranges = open_bundle(bundle), read_corpus(calibration, subset=subset or "train", or_all=subset is None)
     if weights_only:
         with bars() as stages:
-            made = round_weights(opened, out, ranges, target, count=count, stages=stages)
+            made = quantize_weights(opened, out, ranges, target, count=count, stages=stages)
         _describe(out, [engine.file for engine in made.manifest.engines])
         return GOOD
     try:

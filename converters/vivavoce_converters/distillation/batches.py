@@ -16,7 +16,7 @@ from vivavoce.audio import load
 from vivavoce.progress import Advance, quiet
 from vivavoce_calibration.corpora import Trial
 
-from ..checkpoints.load import OWN_WINDOW
+from ..checkpoints.load import STUDENT_WINDOW
 from ..networks.perceptron import Perceptron, fit_perceptron
 from .augmentation import RATE, augment, set_level, transmit
 from .recipe import Recipe, Stage
@@ -71,11 +71,11 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         again, number = divmod(turn, len(self.trials))
         clip, rng = self._clip(number), np.random.default_rng([self.recipe.seed, turn, 1])
         if again:
-            clip = _part(clip, int(rng.integers(OWN_WINDOW * 5 // 8, OWN_WINDOW + 1)), rng)
+            clip = _part(clip, int(rng.integers(STUDENT_WINDOW * 5 // 8, STUDENT_WINDOW + 1)), rng)
             clip = set_level(clip, rng)
         if transmitted:
             clip = transmit(clip, rng)
-        return np.resize(clip[:OWN_WINDOW], OWN_WINDOW)
+        return np.resize(clip[:STUDENT_WINDOW], STUDENT_WINDOW)
 
     def _example(self, label: int, rng: Generator) -> NDArray[np.float32]:
         """A clip of a class, cropped, through a random channel."""

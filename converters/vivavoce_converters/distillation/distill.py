@@ -26,7 +26,7 @@ from vivavoce.progress import Stages, quietly
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.metrics import eer
 
-from ..checkpoints.load import OWN_WINDOW as WINDOW
+from ..checkpoints.load import STUDENT_WINDOW as WINDOW
 from ..networks.aasist import Aasist, AasistConfig
 from ..networks.countermeasure import AnyFrontEnd, BackEnd, Countermeasure, save_countermeasure
 from ..networks.front_ends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config

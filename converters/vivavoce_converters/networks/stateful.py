@@ -14,10 +14,10 @@ from .countermeasure import Countermeasure
 from .perceptron import Perceptron
 from .streaming import FRAME, Past, StreamingFrontEnd
 
-__all__ = ["CarriedCountermeasure", "carry"]
+__all__ = ["StatefulCountermeasure", "carry"]
 
 
-class CarriedCountermeasure(Countermeasure):
+class StatefulCountermeasure(Countermeasure):
     """Scores the window of `window` samples that ends with the samples given, (batch, n) of whole chunks.
 
     The pasts are of a batch of one, and begin as `fresh` gives them; with those, n is one window at least.

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import onnx
 
-from .bias import adder
+from .bias import bias_add
 from .graph import MOVING, Graph
 
-__all__ = ["mixed_values"]
+__all__ = ["attention_value_product"]
 
 BETWEEN = (*MOVING, "Gather", "Expand")
 """What lies between a product and attention, where heads are parted and a stream's past is put in front."""
 
 
-def mixed_values(graph: Graph, name: str) -> onnx.NodeProto | None:
+def attention_value_product(graph: Graph, name: str) -> onnx.NodeProto | None:
     """The product, with a bias, of which attention mixes the outputs to make a value, channel by channel; None where the value
     is no attention's, and where others read the product."""
     mixed = graph.maker(name)
@@ -29,7 +29,7 @@ def mixed_values(graph: Graph, name: str) -> onnx.NodeProto | None:
     if weights is None or weights.op_type != "Softmax":
         return None
     found = _sources(graph, mixed.input[1])
-    if len(found) != 1 or adder(graph, found[0]) is None:
+    if len(found) != 1 or bias_add(graph, found[0]) is None:
         return None
     return found[0] if _read_by(graph, found[0]) == {id(mixed)} else None
 
@@ -50,7 +50,7 @@ def _sources(graph: Graph, name: str) -> list[onnx.NodeProto]:
 def _read_by(graph: Graph, node: onnx.NodeProto) -> set[int]:
     """The nodes that compute with a product's outputs, behind its bias and what only moves them."""
     found: set[int] = set()
-    pending = [adder(graph, node) or node]
+    pending = [bias_add(graph, node) or node]
     while pending:
         for reader in graph.readers[pending.pop().output[0]]:
             if reader.op_type in BETWEEN:

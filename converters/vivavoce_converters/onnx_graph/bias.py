@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from .graph import Graph
 
-__all__ = ["adder", "change_bias", "change_outputs", "multiply_bytes"]
+__all__ = ["bias_add", "map_bias", "map_outputs", "multiply_bytes"]
 
 Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
@@ -19,7 +19,7 @@ UNIT = "unit"
 """The value of a node that gives 1."""
 
 
-def adder(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | None:
+def bias_add(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | None:
     """The node that adds a bias to the outputs of a product, where no other reads them."""
     readers = graph.readers[node.output[0]]
     if node.op_type != "MatMul" or len(readers) != 1 or readers[0].op_type != "Add" or node.output[0] in graph.outputs:
@@ -29,16 +29,16 @@ def adder(graph: Graph, node: onnx.NodeProto) -> onnx.NodeProto | None:
     return readers[0] if graph.is_constant(bias) and graph.array(bias).shape == width else None
 
 
-def change_outputs(graph: Graph, node: onnx.NodeProto, change: Change) -> None:
-    """Changes the outputs of a product that has an `adder`: its weights and its bias along their last axis."""
+def map_outputs(graph: Graph, node: onnx.NodeProto, change: Change) -> None:
+    """Changes the outputs of a product that has a `bias_add`: its weights and its bias along their last axis."""
     weights = graph.array(node.input[1])
     graph.replace_input(node, 1, graph.constant(f"{node.output[0]}/changed", change(weights)))
-    change_bias(graph, node, change)
+    map_bias(graph, node, change)
 
 
-def change_bias(graph: Graph, node: onnx.NodeProto, change: Change) -> None:
-    """Changes the bias of a product that has an `adder`."""
-    last = adder(graph, node)
+def map_bias(graph: Graph, node: onnx.NodeProto, change: Change) -> None:
+    """Changes the bias of a product that has a `bias_add`."""
+    last = bias_add(graph, node)
     assert last is not None
     bias = _bias(last, node)
     changed = graph.constant(f"{last.output[0]}/changed", change(graph.array(bias)))
@@ -54,13 +54,13 @@ def multiply_bytes(
     scales: NDArray[np.float32],
     shift: NDArray[np.float32],
 ) -> None:
-    """Puts bytes and their zero point, by weights, times the scale of each output, in place of a product that has an `adder`.
+    """Puts bytes and their zero point, by weights, times the scale of each output, in place of a product with a `bias_add`.
 
     ONNX Runtime (1.18 and 1.32) makes MatMulIntegerToFloat of it, bias included; of DequantizeLinear, MatMul and Add it leaves
     the bias as another pass over the outputs. It looks for a product of two scales that nothing has computed beforehand: a
     DequantizeLinear is not folded, so one of those gives the scale 1.
     """
-    name, last = node.output[0], adder(graph, node)
+    name, last = node.output[0], bias_add(graph, node)
     assert last is not None
     if graph.maker(UNIT) is None:
         numbers: dict[str, Any] = {"int8": np.int8(1), "step": np.float32(1), "zero": np.int8(0)}

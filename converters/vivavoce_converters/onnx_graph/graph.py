@@ -14,9 +14,10 @@ from onnx import helper, numpy_helper
 
 from vivavoce.engines.saturation import require_exact
 
-__all__ = ["MOVING", "Graph", "attribute", "attributes", "session"]
+__all__ = ["MOVING", "Float32", "Graph", "attribute", "attributes", "session"]
 
 Array = NDArray[Any]
+Float32 = NDArray[np.float32]
 MOVING = ("Concat", "Slice", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "Pad")
 """Operators that move values about and change none."""
 

@@ -47,9 +47,9 @@ def is_of_taps(value: str) -> bool:
     return value.endswith((taps(""), tap("", 0)))
 
 
-def even(entry: str) -> str:
+def even(value: str) -> str:
     """A value whose channels were divided by their scales."""
-    return f"{entry}/even"
+    return f"{value}/even"
 
 
 def is_even(value: str) -> bool:

@@ -15,38 +15,36 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 
 from ..onnx_graph.files import has_weights_beside, save, write
-from ..onnx_graph.graph import Graph
-from .plan.activation_ranges import exposed, observe
+from ..onnx_graph.graph import Float32, Graph
+from .plan.activation_ranges import observe, with_outputs
 from .plan.plan import Plan
-from .plan.products import Product, moved, unfold
+from .plan.products import Product, convolutions_to_products, replayed
 from .plan.rounded_weights import Rounded, round_for
 from .plan.targets import TARGETS, target_named
 from .rewrites.centring import centre_channels
-from .rewrites.float16_storage import halve
+from .rewrites.float16_storage import store_in_float16
 from .rewrites.int8_placement import place_int8
 from .rewrites.layer_norms import fold_norms
 from .rewrites.long_convolutions import transform_long_kernels
-from .rewrites.outlier_channels import part_outliers
+from .rewrites.outlier_channels import split_outliers
 from .rewrites.scale_migration import choose_ranges, divided, migrate_scales
 from .rewrites.stored_weights import store, unpack, worth_storing
 from .tensorrt_rules import require_rules
 
 __all__ = ["PASSES", "TARGETS", "Quantizer", "quantize_model"]
 
-FloatArray = NDArray[np.float32]
 Pass = Callable[[Graph, Plan], Plan]
 
-PASSES: tuple[Pass, ...] = (part_outliers, centre_channels, choose_ranges, migrate_scales)
+PASSES: tuple[Pass, ...] = (split_outliers, centre_channels, choose_ranges, migrate_scales)
 """In this order, behind the exact rewritings and the look at what products read."""
 
 
 def quantize_model(
     source: Path,
     destination: Path,
-    windows: Iterable[FloatArray],
+    windows: Iterable[Float32],
     target: str,
     *,
     groups: Collection[str] | None = None,
@@ -70,7 +68,7 @@ class Quantizer:
     sees 8 bits. Biases stay float. `plan` is what was decided, `beside` whether the model's weights are in another file.
     """
 
-    def __init__(self, source: Path, windows: Iterable[FloatArray], target: str) -> None:
+    def __init__(self, source: Path, windows: Iterable[Float32], target: str) -> None:
         plan = Plan(target_named(target))
         self.beside = has_weights_beside(source)
         graph = Graph(onnx.load(source))
@@ -88,14 +86,14 @@ class Quantizer:
         found: defaultdict[str, int] = defaultdict(int)
         constants = {tensor.name: tensor for tensor in self._model.graph.initializer}
         for one in self.plan.products:
-            found[one.group] += int(np.prod(constants[one.weight].dims)) * self.plan.activations[one.reads].frames
+            found[one.group] += int(np.prod(constants[one.weight].dims)) * self.plan.activations[one.input].frames
         return dict(found)
 
     def shipped(self, groups: Collection[str] | None = None, two_bytes: Collection[str] = ()) -> onnx.ModelProto:
         """`build` with what stays float stored compactly: the other large groups' weights in 8 bits, the rest in float16."""
         model = self.build(groups, two_bytes, compact=True)
         if not self.plan.target.tensorrt:
-            halve(model)
+            store_in_float16(model)
         return model
 
     def build(
@@ -112,9 +110,9 @@ class Quantizer:
         chosen = [one for one in plan.products if groups is None or one.group in groups]
         placed: defaultdict[str, list[tuple[Product, onnx.NodeProto]]] = defaultdict(list)
         for one in chosen:
-            placed[one.entry].append((one, nodes[one.name]))
-        for entry, readers in placed.items():
-            place_int8(graph, plan, entry, readers, two_bytes, partial(self._weights, graph))
+            placed[one.int8_input].append((one, nodes[one.name]))
+        for int8_input, readers in placed.items():
+            place_int8(graph, plan, int8_input, readers, two_bytes, partial(self._weights, graph))
         if compact and not plan.target.tensorrt:
             for one in plan.products:
                 if one not in chosen and worth_storing(graph, one):
@@ -131,11 +129,11 @@ class Quantizer:
         """
         graph, nodes, plan = *self._copied(), self.plan
         large = [one for one in plan.products if worth_storing(graph, one)]
-        for entry in dict.fromkeys(one.entry for one in large if one.entry in plan.input_scales):
-            readers = [one for one in large if one.entry == entry]
-            value = divided(graph, plan, entry)
+        for int8_input in dict.fromkeys(one.int8_input for one in large if one.int8_input in plan.input_scales):
+            readers = [one for one in large if one.int8_input == int8_input]
+            value = divided(graph, plan, int8_input)
             for one in readers:
-                graph.replace_input(nodes[one.name], 0, moved(graph, one, value))
+                graph.replace_input(nodes[one.name], 0, replayed(graph, one, value))
         for one in large:
             store(graph, plan, one, nodes[one.name], even=True)
         return graph.finish()
@@ -159,16 +157,16 @@ def _exactly_rewritten(graph: Graph, plan: Plan) -> Plan:
     """What ONNX Runtime computes faster in another form, and what came in 8 bits as what it stands for."""
     plan = replace(plan, bytes_of=unpack(graph, plan.target.limit))
     if not plan.target.tensorrt:
-        unfold(graph)
+        convolutions_to_products(graph)
         fold_norms(graph)
         transform_long_kernels(graph)
     return plan
 
 
-def _observed(graph: Graph, plan: Plan, windows: Iterable[FloatArray], *, beside: bool) -> Plan:
+def _observed(graph: Graph, plan: Plan, windows: Iterable[Float32], *, beside: bool) -> Plan:
     """What products read on the windows."""
-    axes = {one.reads: 1 if one.node.op_type == "Conv" else -1 for one in plan.products}
+    axes = {one.input: 1 if one.node.op_type == "Conv" else -1 for one in plan.products}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "exposed.onnx"
-        write(exposed(graph.model, axes), path, beside=beside)
+        write(with_outputs(graph.model, axes), path, beside=beside)
         return replace(plan, activations=observe(path, axes, windows))

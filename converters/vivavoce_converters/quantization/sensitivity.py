@@ -16,11 +16,10 @@ from vivavoce.progress import Advance, quiet
 from vivavoce_calibration.metrics import eer_threshold
 
 from ..onnx_graph import names
-from ..onnx_graph.graph import session
+from ..onnx_graph.graph import Float32, session
 
-__all__ = ["Effect", "Mix", "Sample", "fastest", "left_over", "parse_budget", "scores"]
+__all__ = ["Effect", "Mix", "Sample", "affine_residual", "fastest_mix", "parse_budget", "scores"]
 
-FloatArray = NDArray[np.float32]
 ALONE = 64
 """Windows that a group alone is measured on: its residual is known to a tenth, and a mix is measured on all of them."""
 NORMAL = norm.ppf((np.arange(200) + 0.5) / 200)
@@ -46,10 +45,10 @@ class Mix:
     alone, the most harmful first: with one byte, and with two where that was measured."""
 
     groups: tuple[str, ...]
-    fine: tuple[str, ...]
+    two_byte_groups: tuple[str, ...]
     effect: Effect
     alone: dict[str, Effect]
-    alone_fine: dict[str, Effect] = field(default_factory=dict)
+    alone_two_bytes: dict[str, Effect] = field(default_factory=dict)
 
 
 class Sample:
@@ -60,9 +59,7 @@ class Sample:
     where a class has none.
     """
 
-    def __init__(
-        self, model: onnx.ModelProto, windows: FloatArray, bonafide: NDArray[np.bool_], heard: int | None = None
-    ) -> None:
+    def __init__(self, model: onnx.ModelProto, windows: Float32, bonafide: NDArray[np.bool_], heard: int | None = None) -> None:
         self.windows = windows[:heard]
         self.scores = scores(model, windows)
         found = eer_threshold(self.scores[bonafide], self.scores[~bonafide])
@@ -74,7 +71,7 @@ class Sample:
         """What a model's scores on the windows, or on the first `count` of them, are against the float32 ones."""
         found = scores(model, self.windows[:count])
         known = self.scores[: len(found)]
-        left = left_over(found, known)
+        left = affine_residual(found, known)
         correlation = float(np.corrcoef(found, known)[0, 1])
         return Effect(correlation, float(left.std() / self.scores.std()), self.flips_of(left))
 
@@ -95,36 +92,36 @@ class Sample:
         return float(np.abs(norm.cdf((margins + left) / width) - norm.cdf(margins / width)).mean())
 
 
-def left_over(found: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
+def affine_residual(found: NDArray[np.float64], known: NDArray[np.float64]) -> NDArray[np.float64]:
     """What parts scores from those in float32 once an affine map has brought them as near as it can."""
     slope, offset = np.polyfit(found, known, 1)
     return np.asarray(slope * found + offset - known)
 
 
-def scores(model: onnx.ModelProto, windows: FloatArray) -> NDArray[np.float64]:
+def scores(model: onnx.ModelProto, windows: Float32) -> NDArray[np.float64]:
     """The scores (n,) that a model gives windows (n, samples), on one thread."""
     made = session(model.SerializeToString())
     return np.array([made.run(None, {names.SAMPLES: window[None]})[0].item() for window in windows], np.float64)
 
 
-def fastest(
+def fastest_mix(
     build: Build,
     costs: Mapping[str, int],
     sample: Sample,
     budget: float,
     advance: Advance = quiet,
     *,
-    fine: bool = False,
+    two_bytes: bool = False,
 ) -> Mix:
     """The mix with the least work whose flips on the sample stay within `budget`, a share.
 
-    `costs` are the multiply-accumulates of each group; `fine` allows two bytes for each value that a product reads, at twice
-    the time, where float takes four times. Residuals of groups are independent to first order, so their variances add: the
-    groups take, one after the other, the step from one byte to two or to float that takes away most variance for the time
+    `costs` are the multiply-accumulates of each group; `two_bytes` allows that many for each value that a product reads, at
+    twice the time, where float takes four times. Residuals of groups are independent to first order, so their variances add:
+    the groups take, one after the other, the step from one byte to two or to float that takes away most variance for the time
     that it costs, until the sum predicts no more flips than the budget, and further until a measurement agrees. `advance` is
     told of the measurements of single groups. Raises ConfigurationError where not even one group is within the budget.
     """
-    levels = 2 if fine else 1
+    levels = 2 if two_bytes else 1
     alone: list[dict[str, Effect]] = []
     for level in range(levels):
         alone.append({})
@@ -139,7 +136,7 @@ def fastest(
 
     def bargain(group: str) -> float:
         level = at[group]
-        time = (1, 2, 4) if fine else (1, 4)
+        time = (1, 2, 4) if two_bytes else (1, 4)
         return (variance(group, level) - variance(group, level + 1)) / (costs[group] * (time[level + 1] - time[level]))
 
     while kept := [group for group in costs if at[group] < levels]:

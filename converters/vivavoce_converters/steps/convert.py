@@ -14,7 +14,7 @@ from vivavoce.bundle_writing import UNCALIBRATED, require_new, write_bundle
 from ..checkpoints.load import Description, load_checkpoint
 from ..checkpoints.notes import Conversion
 from ..networks.stateful import carry
-from .engine_files import TOLERANCE, engine_file, loaded, self_test
+from .engine_files import TOLERANCE, engine_file, engine_in_memory, make_self_test
 from .export import export_onnx
 
 __all__ = ["convert"]
@@ -44,7 +44,7 @@ def convert(
         files = {file.name: file.read_bytes() for file in report.files}
     engine = engine_file("float32.onnx", files, precision="float32", target="any", carry=carry(network))
     audio = AudioContract(window=known.window, hop=known.window // 2, normalization=known.normalization, score=known.score)
-    test, flac = self_test(loaded(engine, files), audio, tolerance=TOLERANCE["float32"])
+    test, flac = make_self_test(engine_in_memory(engine, files), audio, tolerance=TOLERANCE["float32"])
     manifest = Manifest(
         name=name or out.name,
         version="1",

@@ -14,7 +14,15 @@ from vivavoce.bundle import AudioContract, Carry, EngineFile, SelfTest
 from vivavoce.engines.engine import Engine, OnnxEngine
 from vivavoce.files import sha256
 
-__all__ = ["TOLERANCE", "deviation", "engine_file", "loaded", "reference_signal", "reference_windows", "self_test"]
+__all__ = [
+    "TOLERANCE",
+    "engine_file",
+    "engine_in_memory",
+    "make_self_test",
+    "reference_signal",
+    "reference_windows",
+    "self_test_deviation",
+]
 
 # Two correct runtimes differ by rounding; INT8 kernels also saturate and fuse differently from one processor to the next.
 TOLERANCE = {"float32": 0.01, "int8": 0.25}
@@ -23,7 +31,7 @@ SELF_TEST_FILE = "self-test.flac"
 WINDOWS = 2
 
 
-def self_test(engine: Engine, audio: AudioContract, *, tolerance: float) -> tuple[SelfTest, bytes]:
+def make_self_test(engine: Engine, audio: AudioContract, *, tolerance: float) -> tuple[SelfTest, bytes]:
     """The self test that an engine's own scores on the reference signal make, and its audio file (FLAC)."""
     buffer = io.BytesIO()
     soundfile.write(buffer, reference_windows(audio).ravel(), audio.sample_rate, format="FLAC", subtype="PCM_16")
@@ -57,12 +65,12 @@ def engine_file(
     )
 
 
-def loaded(file: EngineFile, files: Mapping[str, bytes]) -> OnnxEngine:
+def engine_in_memory(file: EngineFile, files: Mapping[str, bytes]) -> OnnxEngine:
     """The engine in memory."""
     return OnnxEngine(files[file.file], file, data={name: files[name] for name in file.data})
 
 
-def deviation(engine: Engine, audio: AudioContract, expected: Sequence[float]) -> float:
+def self_test_deviation(engine: Engine, audio: AudioContract, expected: Sequence[float]) -> float:
     """The largest difference between an engine's scores on the reference signal and the expected ones."""
     return float(np.abs(engine.score(reference_windows(audio)) - np.array(expected)).max())
 

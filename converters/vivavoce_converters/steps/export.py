@@ -31,7 +31,7 @@ from vivavoce.errors import VivavoceError
 from vivavoce.files import placing_with
 
 from ..networks.countermeasure import Countermeasure
-from ..networks.stateful import CarriedCountermeasure, carry
+from ..networks.stateful import StatefulCountermeasure, carry
 from ..networks.streaming import FRAME
 from ..onnx_graph import names
 from ..onnx_graph.graph import session
@@ -84,7 +84,7 @@ def export_onnx(
     """
     model = _for_inference(model)
     if carry(model):
-        model, lengths = CarriedCountermeasure(model, window), (window,)
+        model, lengths = StatefulCountermeasure(model, window), (window,)
     else:
         lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
     batches = (1, 3) if dynamic else (1,)
@@ -123,7 +123,7 @@ def _folded(conv: nn.Conv1d) -> nn.Conv1d:
 
 
 def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> torch.onnx.ONNXProgram:
-    pasts = model.fresh() if isinstance(model, CarriedCountermeasure) else {}
+    pasts = model.fresh() if isinstance(model, StatefulCountermeasure) else {}
     known = carry(model)
     length = known.chunk * torch.export.Dim("chunks") if known else "samples"
     whole = [value for name, value in pasts.items() if not _grows(name)]
@@ -221,12 +221,12 @@ def _difference(model: Countermeasure, path: Path, lengths: Sequence[int], batch
             ) from error
         (scores,) = made.run([names.SCORE], {names.SAMPLES: samples})
         largest = np.maximum(largest, _relative(scores, expected))
-    if isinstance(model, CarriedCountermeasure):
+    if isinstance(model, StatefulCountermeasure):
         largest = np.maximum(largest, _continued(model, made, lengths[0]))
     return float(largest)
 
 
-def _continued(model: CarriedCountermeasure, made: onnxruntime.InferenceSession, window: int) -> float:
+def _continued(model: StatefulCountermeasure, made: onnxruntime.InferenceSession, window: int) -> float:
     """The difference of the window that ends one chunk later, in two runs and in one."""
     (samples,) = _probes((window + model.streaming.config.chunk * FRAME,), (1,))
     with torch.no_grad():

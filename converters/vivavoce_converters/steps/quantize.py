@@ -17,7 +17,7 @@ from vivavoce.errors import ConfigurationError, VivavoceError
 from vivavoce.progress import Advance, Stages, quietly
 from vivavoce_calibration.calibrate import calibrated
 from vivavoce_calibration.corpora import Trial
-from vivavoce_calibration.evaluation import Subject, timed
+from vivavoce_calibration.evaluation import Subject, with_durations
 from vivavoce_calibration.regression import Limits, Side, compare
 from vivavoce_calibration.sampling import representative
 from vivavoce_calibration.scoring import Scorer, score_corpus
@@ -27,11 +27,11 @@ from ..distillation.batches import windows
 from ..onnx_graph.files import save
 from ..quantization.plan.targets import TARGETS
 from ..quantization.quantize import Quantizer
-from ..quantization.sensitivity import Mix, Sample, fastest
-from .engine_files import TOLERANCE, deviation, engine_file, loaded, self_test
+from ..quantization.sensitivity import Mix, Sample, fastest_mix
+from .engine_files import TOLERANCE, engine_file, engine_in_memory, make_self_test, self_test_deviation
 from .notes import Quantization, Rounding
 
-__all__ = ["LIMITS", "Gate", "GateError", "quantize_bundle", "round_weights"]
+__all__ = ["LIMITS", "Gate", "GateError", "quantize_bundle", "quantize_weights"]
 
 LIMITS = Limits(pearson=0.998, flips=0.015)
 """What an INT8 engine must keep unless told otherwise. 600 trials show that flips are below 1.5 % where 3 flip."""
@@ -100,7 +100,7 @@ def quantize_bundle(
         length = bundle.manifest.audio.window
         quantizer = Quantizer(model, _first_windows(representative(trials, count), length, stages("ranges")), target)
         mix = _mix(quantizer, model, gate, length, budget, stages("sensitivity")) if gate and budget is not None else None
-        network = quantizer.shipped(mix.groups if mix else None, mix.fine if mix else ())
+        network = quantizer.shipped(mix.groups if mix else None, mix.two_byte_groups if mix else ())
         save(network, made / f"int8.{target}.onnx", beside=quantizer.beside)
         files = {file.name: file.read_bytes() for file in made.iterdir()}
     engine = engine_file(
@@ -117,7 +117,7 @@ def quantize_bundle(
     return _packed(bundle, out, engine, files, contents if keep_float else {}, notes, gate, stages)
 
 
-def round_weights(
+def quantize_weights(
     bundle: Bundle,
     out: Path,
     trials: Sequence[Trial],
@@ -174,8 +174,8 @@ def _mix(quantizer: Quantizer, model: Path, gate: Gate, length: int, budget: flo
     chosen = [*heard, *representative(others, MARGINS)] if others else heard
     audio = np.concatenate([batch.numpy() for batch in windows(chosen, length, 1)])
     sample = Sample(onnx.load(model), audio, np.array([trial.key == "bonafide" for trial in chosen]), len(heard))
-    costs, fine = quantizer.groups, quantizer.plan.target.fine
-    return fastest(quantizer.build, costs, sample, budget, advance, fine=fine)
+    costs, two_bytes = quantizer.groups, quantizer.plan.target.two_byte_activations
+    return fastest_mix(quantizer.build, costs, sample, budget, advance, two_bytes=two_bytes)
 
 
 def _rounded(quantizer: Quantizer, mix: Mix | None, target: str, windows: int, ratio: float) -> dict[str, Any]:
@@ -196,8 +196,8 @@ def _measured(mix: Mix | None) -> dict[str, Any]:
     """The other fields of `Quantization`, where there was a budget."""
     if mix is None:
         return {}
-    alone = {"sensitivity": mix.alone, "sensitivity_two_bytes": mix.alone_fine}
-    return {"two_byte_groups": mix.fine, "effect": mix.effect, **alone}
+    alone = {"sensitivity": mix.alone, "sensitivity_two_bytes": mix.alone_two_bytes}
+    return {"two_byte_groups": mix.two_byte_groups, "effect": mix.effect, **alone}
 
 
 def _ratio(files: Mapping[str, bytes], before: Mapping[str, bytes]) -> float:
@@ -216,11 +216,11 @@ def _packed(
 ) -> Bundle:
     """Writes the bundle, through the gate where there is one."""
     parent = bundle.manifest
-    made = loaded(engine, files)
+    made = engine_in_memory(engine, files)
     tolerance = TOLERANCE[engine.precision]
-    test, flac = self_test(made, parent.audio, tolerance=tolerance)
+    test, flac = make_self_test(made, parent.audio, tolerance=tolerance)
     source = _float_engine(bundle)
-    apart = deviation(loaded(source, kept), parent.audio, test.scores) if kept else 0.0
+    apart = self_test_deviation(engine_in_memory(source, kept), parent.audio, test.scores) if kept else 0.0
     provenance = {**parent.model.provenance, **notes.noted()}
     manifest = uncalibrated(
         parent,
@@ -250,7 +250,7 @@ def _gated(candidate: Bundle, reference: Bundle, gate: Gate, stages: Stages) -> 
         before = calibrated(before, gate.trials, known, subjects[1])
     manifest = calibrated(candidate.manifest, gate.trials, found, subjects[0], default=before.default_operating_point)
     sides = Side.of(scorers[0], found, manifest), Side.of(scorers[1], known, before)
-    regression = compare(timed(gate.trials, found), *sides, corpus=gate.corpus, subset=gate.subset, limits=gate.limits)
+    regression = compare(with_durations(gate.trials, found), *sides, corpus=gate.corpus, subset=gate.subset, limits=gate.limits)
     if regression.broken and not gate.force:
         raise GateError(regression)
     return manifest.model_copy(update={"regression": regression})

@@ -25,8 +25,8 @@ from vivavoce_calibration.corpora import Trial
 from ..distillation.batches import Batches
 from ..distillation.recipe import Recipe, Stage
 from ..onnx_graph.graph import Graph, attribute, session
-from ..quantization.rewrites.float16_storage import halve
-from .engine_files import engine_file, loaded, self_test
+from ..quantization.rewrites.float16_storage import store_in_float16
+from .engine_files import engine_file, engine_in_memory, make_self_test
 
 __all__ = ["refit"]
 
@@ -66,7 +66,7 @@ def refit(
         _set(graph, node, layer)
     model = graph.finish()
     if engine.precision == "int8" and engine.target != "tensorrt":
-        halve(model)
+        store_in_float16(model)
     notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.fit, "transmitted": stage.transmitted}
     return _packed(bundle, engine, model.SerializeToString(), out, notes, corpora)
 
@@ -132,7 +132,7 @@ def _packed(
         weight_bits=engine.weight_bits,
         carry=engine.carry,
     )
-    test, flac = self_test(loaded(made, files), parent.audio, tolerance=parent.self_test.tolerance)
+    test, flac = make_self_test(engine_in_memory(made, files), parent.audio, tolerance=parent.self_test.tolerance)
     provenance = {**parent.model.provenance, "refitted": notes}
     corpora_of_both = tuple(dict.fromkeys((*parent.model.corpora, *corpora)))
     model = parent.model.model_copy(update={"provenance": provenance, "corpora": corpora_of_both})

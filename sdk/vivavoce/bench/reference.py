@@ -24,7 +24,7 @@ from ..errors import ConfigurationError, VivavoceError, needs_extra
 from ..listening.windows import grid
 from ..machine import machine, versions
 from .records import Clip, Record, Report, Spread
-from .worker import Ended, EngineEntrant, Entrant, Loaded, serve
+from .worker import Ended, EngineEntrant, Entrant, Loaded, run_entrant
 
 __all__ = ["GROUP", "EntrantTimes", "ReferenceReport", "benchmark_against", "open_reference", "references"]
 
@@ -221,7 +221,7 @@ def _started(place: _Place, windows: Path, threads: int) -> Iterator[_Running]:
     # A forked copy of ONNX Runtime's threads would hang, and its memory would be its parent's.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=serve, args=(theirs, partial(place.enter, threads), windows), daemon=True)
+    process = context.Process(target=run_entrant, args=(theirs, partial(place.enter, threads), windows), daemon=True)
     process.start()
     theirs.close()
 

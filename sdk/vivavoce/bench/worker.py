@@ -19,7 +19,7 @@ from ..errors import VivavoceError
 from .cold_start import peak_bytes
 from .operators import profile
 
-__all__ = ["Ended", "EngineEntrant", "Entrant", "Loaded", "serve"]
+__all__ = ["Ended", "EngineEntrant", "Entrant", "Loaded", "run_entrant"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class EngineEntrant:
         return sum(part.share for part in parts if part.name == "stem")
 
 
-def serve(pipe: Connection, enter: Callable[[], Entrant], clip: Path) -> None:
+def run_entrant(pipe: Connection, enter: Callable[[], Entrant], clip: Path) -> None:
     """Loads an entrant and scores the windows of `clip` (n, window) each time that `pipe` says True, until it says False.
 
     Sends `Loaded`, then the seconds of each pass, by the clock and on a core, in the end `Ended`; or the one sentence of an

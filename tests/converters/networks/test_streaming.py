@@ -18,7 +18,7 @@ from vivavoce.bench.overlap import overlap
 from vivavoce.bundle import Bundle, Carry
 from vivavoce.engines.incremental import Continuation
 from vivavoce.errors import ConfigurationError
-from vivavoce_converters.checkpoints.reference import TorchOriginal
+from vivavoce_converters.checkpoints.reference import TorchReference
 from vivavoce_converters.distillation.recipe import Recipe
 from vivavoce_converters.networks.countermeasure import Countermeasure, load_countermeasure, save_countermeasure
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
@@ -204,7 +204,7 @@ def test_a_stream_ends_as_the_recording(bundle: Bundle, hop: float, tmp_path: Pa
 
 
 def test_the_original_tells_its_stems_share(bundle: Bundle) -> None:
-    original = TorchOriginal(bundle.path, bundle.path.parent / "student.safetensors", threads=1)
+    original = TorchReference(bundle.path, bundle.path.parent / "student.safetensors", threads=1)
     assert 0 < original.stem_share(voice(WINDOW)[None].numpy()) < 1
 
 

@@ -12,8 +12,8 @@ from attention_networks import NETWORKS, WINDOW, attended, exported
 from rewriting import rewritten
 from tiny_networks import noise
 
-from vivavoce_converters.onnx_graph.attention import mixed_values
-from vivavoce_converters.onnx_graph.bias import change_outputs
+from vivavoce_converters.onnx_graph.attention import attention_value_product
+from vivavoce_converters.onnx_graph.bias import map_outputs
 from vivavoce_converters.onnx_graph.graph import Graph, session
 from vivavoce_converters.quantization.plan.products import products
 from vivavoce_converters.quantization.quantize import Quantizer
@@ -30,12 +30,12 @@ def test_scales_set_in_the_values_change_no_score(network: Path) -> None:
 
     def rewrite(graph: Graph) -> None:
         nonlocal changed
-        for one in [one for one in products(graph, convolutions=False) if one.reads in attended(graph)]:
-            values = mixed_values(graph, one.reads)
+        for one in [one for one in products(graph, convolutions=False) if one.input in attended(graph)]:
+            values = attention_value_product(graph, one.input)
             assert values is not None
             assert "v" in values.name.split(".")[-1]
             scale = np.geomspace(0.1, 10, len(graph.array(one.weight)), dtype=np.float32)
-            change_outputs(graph, values, partial(np.multiply, 1 / scale))
+            map_outputs(graph, values, partial(np.multiply, 1 / scale))
             weights = graph.array(one.weight) * scale[:, None]
             graph.replace_input(one.node, 1, graph.constant(f"{one.name}/scaled", weights))
             changed += 1
@@ -50,19 +50,21 @@ def test_scales_set_in_the_values_change_no_score(network: Path) -> None:
 def test_nothing_else_is_taken_for_values(network: Path) -> None:
     graph = Graph(onnx.load(network))
     given = set(attended(graph))
-    assert not any(mixed_values(graph, one.reads) for one in products(graph, convolutions=False) if one.reads not in given)
+    assert not any(
+        attention_value_product(graph, one.input) for one in products(graph, convolutions=False) if one.input not in given
+    )
 
 
 def test_values_that_others_read_are_left_alone(network: Path) -> None:
     model = onnx.load(network)
     graph = Graph(model)
     (name, *_) = attended(graph)
-    values = mixed_values(graph, name)
+    values = attention_value_product(graph, name)
     assert values is not None
     (biased,) = graph.readers[values.output[0]]
     model.graph.node.append(onnx.helper.make_node("Relu", [biased.output[0]], ["beside"]))
     model.graph.output.append(onnx.helper.make_tensor_value_info("beside", onnx.TensorProto.FLOAT, None))
-    assert mixed_values(Graph(model), name) is None
+    assert attention_value_product(Graph(model), name) is None
 
 
 def test_attention_pays_for_no_multiplication(network: Path) -> None:

@@ -28,8 +28,8 @@ def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def everything_centred(graph: Graph) -> set[str]:
     """Takes a number from 1 to 3 out of each channel of every value that can do without; the names of these values."""
     found = set()
-    for entry in dict.fromkeys(one.entry for one in products(graph, convolutions=False)):
-        readers = [one for one in products(graph, convolutions=False) if one.entry == entry]
+    for entry in dict.fromkeys(one.int8_input for one in products(graph, convolutions=False)):
+        readers = [one for one in products(graph, convolutions=False) if one.int8_input == entry]
         middle = np.linspace(1, 3, len(graph.array(readers[0].weight)), dtype=np.float32)
         if centre(graph, entry, readers, middle):
             found.add(entry)

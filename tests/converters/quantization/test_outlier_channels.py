@@ -14,7 +14,7 @@ from vivavoce_converters.onnx_graph.graph import Graph, session
 from vivavoce_converters.quantization.plan.products import products
 from vivavoce_converters.quantization.quantize import Quantizer
 from vivavoce_converters.quantization.rewrites import outlier_channels
-from vivavoce_converters.quantization.rewrites.outlier_channels import part
+from vivavoce_converters.quantization.rewrites.outlier_channels import split_channels
 
 INPUTS = 256
 WHICH = [3, 17, 40]
@@ -43,7 +43,7 @@ def test_parted_channels_change_no_output(source: Path) -> None:
     original = onnx.load(source)
 
     def rewrite(graph: Graph) -> None:
-        part(graph, products(graph, convolutions=False)[0], np.array(WHICH))
+        split_channels(graph, products(graph, convolutions=False)[0], np.array(WHICH))
 
     changed = rewritten(original, rewrite)
     assert [node.op_type for node in changed.graph.node].count("MatMul") == 2
@@ -78,7 +78,7 @@ def test_even_channels_stay_together(source: Path) -> None:
 def test_weights_rounded_beforehand_keep_their_channels_apart(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fine: bool
 ) -> None:
-    monkeypatch.setattr("vivavoce_converters.quantization.rewrites.stored_weights.LEAST", 500)
+    monkeypatch.setattr("vivavoce_converters.quantization.rewrites.stored_weights.WORTH_STORING", 500)
     rounded = tmp_path / "rounded.onnx"
     onnx.save(Quantizer(source, [frames(50.0)], "x86-vnni").build_rounded(), rounded)
     again = Quantizer(rounded, [frames(50.0)], "x86-vnni")
@@ -124,7 +124,7 @@ def test_channels_that_another_product_makes_are_put_side_by_side(behind_another
 
     def rewrite(graph: Graph) -> None:
         first, second = products(graph, convolutions=False)
-        order = part(graph, second, np.array(WHICH), {first.name} if kept else ())
+        order = split_channels(graph, second, np.array(WHICH), {first.name} if kept else ())
         assert (list(order) == list(range(320))) == kept
         assert kept or list(order[-3:]) == WHICH
 

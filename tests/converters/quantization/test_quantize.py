@@ -25,13 +25,13 @@ from vivavoce_converters.onnx_graph.graph import Graph, session
 from vivavoce_converters.quantization.plan import products as products_module
 from vivavoce_converters.quantization.plan import smoothquant as smoothing_module
 from vivavoce_converters.quantization.plan.activation_ranges import METHODS, Activation, Scale
-from vivavoce_converters.quantization.plan.gptq import compensated, nearest, scales
-from vivavoce_converters.quantization.plan.products import float_convolutions, unfold
+from vivavoce_converters.quantization.plan.gptq import gptq, round_to_nearest, weight_scales
+from vivavoce_converters.quantization.plan.products import convolutions_to_products, float_convolutions
 from vivavoce_converters.quantization.plan.rounded_weights import weighed
-from vivavoce_converters.quantization.plan.smoothquant import Choice, Operand, choose, migrated
+from vivavoce_converters.quantization.plan.smoothquant import Choice, Operand, choose_by_class, migration_scales
 from vivavoce_converters.quantization.quantize import TARGETS, Quantizer, quantize_model
 from vivavoce_converters.quantization.rewrites import float16_storage, int8_placement, scale_migration, stored_weights
-from vivavoce_converters.quantization.sensitivity import Effect, Sample, fastest, parse_budget
+from vivavoce_converters.quantization.sensitivity import Effect, Sample, fastest_mix, parse_budget
 from vivavoce_converters.quantization.tensorrt_rules import broken_rules
 from vivavoce_converters.steps.export import export_onnx
 
@@ -128,7 +128,7 @@ def test_biases_inside_products_change_no_score(
     """The same bytes as Q/DQ nodes and a sum give."""
     quantizer = Quantizer(float_model, windows(4, 1), "x86-vnni")
     made = quantizer.build()
-    monkeypatch.setattr(int8_placement, "adder", lambda graph, node: None)
+    monkeypatch.setattr(int8_placement, "bias_add", lambda graph, node: None)
     apart = quantizer.build()
     assert not any(node.op_type == "MatMulInteger" for node in apart.graph.node)
     np.testing.assert_allclose(scores(made, windows(5, 3)), scores(apart, windows(5, 3)), rtol=1e-4, atol=1e-5)
@@ -219,7 +219,7 @@ def test_an_unfolded_convolution_is_the_same(
         patch.setattr(products_module, "SMALLEST", 1)
         patch.setattr(products_module, "FEWEST", fewest)
         patch.setattr(products_module, "float_convolutions", lambda graph: [])
-        unfold(rewritten)
+        convolutions_to_products(rewritten)
     made = rewritten.finish()
     onnx.checker.check_model(made, full_check=True)
     assert not any(node.op_type == "Conv" for node in made.graph.node)
@@ -243,31 +243,31 @@ def test_migration_is_chosen_where_one_channel_dwarfs_the_others() -> None:
     rows[:, 3] *= 200
     weights = rng.standard_normal((32, 16)).astype(np.float32)
     operand = Operand(activation(rows), weights, "LayerNormalization", movable=True)
-    choice = choose({"x": operand}, signed=False, symmetric=False, limit=127)["LayerNormalization"]
+    choice = choose_by_class({"x": operand}, signed=False, symmetric=False, limit=127)["LayerNormalization"]
     assert choice.strengths["x"] > 0
     plain = min(error for name, error in choice.errors.items() if name.endswith(" 0"))
     assert min(choice.errors.values()) < plain / 4
-    scale = migrated(operand, choice.strengths["x"])
+    scale = migration_scales(operand, choice.strengths["x"])
     np.testing.assert_allclose((rows / scale) @ (weights * scale[:, None]), rows @ weights, rtol=1e-3, atol=1e-2)
     fixed = Operand(activation(rows), weights, "Conv", movable=False)
-    assert choose({"x": fixed}, signed=False, symmetric=False, limit=127)["Conv"].strengths == {"x": 0}
+    assert choose_by_class({"x": fixed}, signed=False, symmetric=False, limit=127)["Conv"].strengths == {"x": 0}
 
 
 def test_frames_side_by_side_share_their_channels_scales() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((200, 24)).astype(np.float32) * np.tile(np.geomspace(0.1, 30, 8), 3).astype(np.float32)
     operand = Operand(activation(rows), rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
-    scale = migrated(operand, 0.5).reshape(3, 8)
+    scale = migration_scales(operand, 0.5).reshape(3, 8)
     assert np.array_equal(scale, scale[[0, 0, 0]])
     assert (np.diff(scale[0]) > 0).all()
-    assert choose({"x": operand}, signed=False, symmetric=False, limit=127)["Conv"].strengths["x"] > 0
+    assert choose_by_class({"x": operand}, signed=False, symmetric=False, limit=127)["Conv"].strengths["x"] > 0
 
 
 def test_a_convolution_whose_channels_are_alike_moves_no_scales() -> None:
     rng = np.random.default_rng(0)
     rows = rng.standard_normal((200, 24)).astype(np.float32)
     operand = Operand(activation(rows), rng.standard_normal((24, 16)).astype(np.float32), "Conv", movable=True, taps=3)
-    assert choose({"x": operand}, signed=False, symmetric=False, limit=127)["Conv"].strengths["x"] == 0
+    assert choose_by_class({"x": operand}, signed=False, symmetric=False, limit=127)["Conv"].strengths["x"] == 0
 
 
 def test_activations_of_a_class_share_the_method_and_move_scales_each_as_it_needs() -> None:
@@ -278,7 +278,7 @@ def test_activations_of_a_class_share_the_method_and_move_scales_each_as_it_need
     operands = {
         name: Operand(activation(rows), weights, "Conv", movable=True) for name, rows in (("even", even), ("uneven", uneven))
     }
-    (choice,) = choose(operands, signed=False, symmetric=False, limit=127).values()
+    (choice,) = choose_by_class(operands, signed=False, symmetric=False, limit=127).values()
     assert choice.strengths["even"] == 0
     assert choice.strengths["uneven"] > 0
 
@@ -304,7 +304,7 @@ def test_rounding_spares_the_means_of_windows() -> None:
     means = rows.reshape(40, 30, 64).mean(axis=1)
     errors = []
     for seen in (rows, weighed(rows, means)):
-        whole = compensated(weights, seen, 7) * scales(weights, 7)
+        whole = gptq(weights, seen, 7) * weight_scales(weights, 7)
         errors.append(float(np.square(means @ (whole - weights)).sum()))
     assert errors[1] < 0.7 * errors[0]
 
@@ -351,10 +351,10 @@ def test_compensated_rounding_loses_less_of_correlated_inputs() -> None:
         np.float32
     )
     weights = rng.standard_normal((48, 20)).astype(np.float32)
-    step = scales(weights, 127)
+    step = weight_scales(weights, 127)
     errors = [
         np.square(rows @ (whole * step) - rows @ weights).sum()
-        for whole in (nearest(weights, 127), compensated(weights, rows, 127))
+        for whole in (round_to_nearest(weights, 127), gptq(weights, rows, 127))
     ]
     assert errors[1] < errors[0] / 3
 
@@ -373,7 +373,7 @@ def test_every_group_is_measured_alone_and_ranked(float_model: Path) -> None:
     sample = Sample(onnx.load(float_model), audio, np.arange(24) % 2 == 0)
     costs = quantizer.groups
     everything = sample.effect(quantizer.build())
-    loose = fastest(quantizer.build, costs, sample, 1.0)
+    loose = fastest_mix(quantizer.build, costs, sample, 1.0)
     assert loose.groups == tuple(costs)
     assert loose.effect == everything
     assert list(loose.alone) == sorted(loose.alone, key=lambda group: -loose.alone[group].residual)
@@ -404,7 +404,7 @@ class Additive:
 @pytest.mark.parametrize(("budget", "groups"), [(1.0, 4), (0.035, 3), (0.004, 2), (0.0025, 1)])
 def test_the_worst_bargain_becomes_float_first(budget: float, groups: int) -> None:
     network = cast(Sample, Additive())
-    mix = fastest(Additive.build, Additive.COSTS, network, budget)
+    mix = fastest_mix(Additive.build, Additive.COSTS, network, budget)
     worst_first = ["cheap and bad", "dear and bad", "cheap and good", "dear and good"]
     assert set(mix.groups) == set(worst_first[4 - groups :])
     assert mix.effect.flips <= budget
@@ -420,13 +420,13 @@ def test_the_worst_bargain_becomes_float_first(budget: float, groups: int) -> No
     ],
 )
 def test_a_second_byte_comes_before_float(budget: float, fine: tuple[str, ...], kept: int) -> None:
-    mix = fastest(Additive.build, Additive.COSTS, cast(Sample, Additive()), budget, fine=True)
-    assert (set(mix.fine), len(mix.groups)) == (set(fine), kept)
+    mix = fastest_mix(Additive.build, Additive.COSTS, cast(Sample, Additive()), budget, two_bytes=True)
+    assert (set(mix.two_byte_groups), len(mix.groups)) == (set(fine), kept)
     assert mix.effect.flips <= budget
-    assert mix.alone_fine["dear and bad"].residual == pytest.approx(mix.alone["dear and bad"].residual / 10)
+    assert mix.alone_two_bytes["dear and bad"].residual == pytest.approx(mix.alone["dear and bad"].residual / 10)
 
 
-@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if target.fine])
+@pytest.mark.parametrize("target", [name for name, target in TARGETS.items() if target.two_byte_activations])
 @pytest.mark.parametrize("biased", [False, True])
 def test_two_bytes_for_each_value_keep_it_and_others_up_to_four_times_as_far_from_zero(
     tmp_path: Path, target: str, biased: bool
@@ -466,7 +466,7 @@ def test_products_of_one_value_may_differ_in_bytes(float_model: Path, small_is_l
 
 def test_a_budget_that_nothing_keeps_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="No part"):
-        fastest(Additive.build, Additive.COSTS, cast(Sample, Additive()), 1e-6)
+        fastest_mix(Additive.build, Additive.COSTS, cast(Sample, Additive()), 1e-6)
 
 
 def test_flips_are_those_of_every_residual_at_every_score(float_model: Path) -> None:
@@ -500,16 +500,16 @@ def test_weights_rounded_beforehand_are_kept_to_the_bit(
 ) -> None:
     def choose_more(operands: dict[str, Operand], **rules: Any) -> dict[str, Choice]:
         """Moves scales out of the convolutions' frames too."""
-        choices = choose(operands, **rules)
+        choices = choose_by_class(operands, **rules)
         for entry, operand in operands.items():
             if operand.taps > 1 and operand.movable:
-                choices[operand.source].strengths[entry] = 0.5
+                choices[operand.layer_class].strengths[entry] = 0.5
         return choices
 
-    monkeypatch.setattr(scale_migration, "choose", choose_more)
-    monkeypatch.setattr(stored_weights, "LEAST", 500)
+    monkeypatch.setattr(scale_migration, "choose_by_class", choose_more)
+    monkeypatch.setattr(stored_weights, "WORTH_STORING", 500)
     first = Quantizer(float_model, windows(6, 1), "x86-vnni")
-    assert any(one.reads != one.entry and one.entry in first.plan.input_scales for one in first.plan.products)
+    assert any(one.input != one.int8_input and one.int8_input in first.plan.input_scales for one in first.plan.products)
     assert any(any(choice.strengths.values()) for choice in first.plan.choices.values())
     rounded = tmp_path / "rounded.onnx"
     onnx.save(first.build_rounded(), rounded)
@@ -520,7 +520,9 @@ def test_weights_rounded_beforehand_are_kept_to_the_bit(
 
     again = Quantizer(rounded, windows(6, 1), "x86-vnni")
     assert again.groups == first.groups
-    assert [one.reads == one.entry for one in again.plan.products] == [one.reads == one.entry for one in first.plan.products]
+    assert [one.input == one.int8_input for one in again.plan.products] == [
+        one.input == one.int8_input for one in first.plan.products
+    ]
     small = {one.group for one in again.plan.products if one.name not in again.plan.stored}
     large = set(again.groups) - small
     assert len(large) >= 4
@@ -562,8 +564,8 @@ def test_what_stays_float_and_is_large_is_stored_in_half_and_computes_as_before(
     bound = sorted(sizes.values())[-4]
     size = model.ByteSize()
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(float16_storage, "LEAST", bound)
-        float16_storage.halve(model)
+        patched.setattr(float16_storage, "WORTH_STORING", bound)
+        float16_storage.store_in_float16(model)
     onnx.checker.check_model(model, full_check=True)
     halved = [tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT16]
     assert {tensor.name.removesuffix("/half") for tensor in halved} == {name for name, count in sizes.items() if count >= bound}
@@ -575,11 +577,11 @@ def test_what_stays_float_and_is_large_is_stored_in_half_and_computes_as_before(
 def test_weights_beyond_half_precision_stay_as_they_are(float_model: Path) -> None:
     model = onnx.load(float_model)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(float16_storage, "LEAST", 1)
+        patched.setattr(float16_storage, "WORTH_STORING", 1)
         large = next(tensor for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT and tensor.dims)
         name, value = large.name, numpy_helper.to_array(large) + np.float32(1e5)
         large.CopyFrom(numpy_helper.from_array(value, name))
-        float16_storage.halve(model)
+        float16_storage.store_in_float16(model)
     kept = [tensor.name for tensor in model.graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
     assert kept == [name]
 
@@ -588,10 +590,10 @@ def test_compensated_rounding_stands_rows_that_are_all_alike() -> None:
     rng = np.random.default_rng(0)
     rows = np.repeat(rng.standard_normal((1, 1024)), 300, axis=0).astype(np.float32)
     weights = rng.standard_normal((1024, 4)).astype(np.float32)
-    step = scales(weights, 127)
+    step = weight_scales(weights, 127)
     errors = [
         np.square(rows.astype(np.float64) @ (whole * step - weights)).sum()
-        for whole in (nearest(weights, 127), compensated(weights, rows, 127))
+        for whole in (round_to_nearest(weights, 127), gptq(weights, rows, 127))
     ]
     assert errors[1] < errors[0] / 3
 
@@ -599,7 +601,7 @@ def test_compensated_rounding_stands_rows_that_are_all_alike() -> None:
 def test_float_groups_with_weights_of_8_bits_round_nothing_else(
     float_model: Path, small_is_large: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_weights, "LEAST", 16)
+    monkeypatch.setattr(stored_weights, "WORTH_STORING", 16)
     quantizer = Quantizer(float_model, windows(6, 1), "x86-vnni")
     made = quantizer.build((), compact=True)
     stored = [tensor for tensor in made.graph.initializer if tensor.data_type == onnx.TensorProto.INT8]

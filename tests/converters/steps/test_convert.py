@@ -18,14 +18,14 @@ from vivavoce.errors import BundleError, ConfigurationError
 from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.regression import Limits
 from vivavoce_calibration.scoring import Scorer, score_corpus
-from vivavoce_converters.checkpoints.load import OWN_WINDOW, CheckpointError
+from vivavoce_converters.checkpoints.load import STUDENT_WINDOW, CheckpointError
 from vivavoce_converters.distillation.distill import build_student
 from vivavoce_converters.distillation.recipe import StudentShape
 from vivavoce_converters.networks.countermeasure import Countermeasure, save_countermeasure
 from vivavoce_converters.quantization.rewrites import stored_weights
 from vivavoce_converters.steps import export
 from vivavoce_converters.steps.convert import convert
-from vivavoce_converters.steps.quantize import Gate, GateError, quantize_bundle, round_weights
+from vivavoce_converters.steps.quantize import Gate, GateError, quantize_bundle, quantize_weights
 
 SHAPE = StudentShape(
     conv_channels=(8,) * 7,
@@ -67,7 +67,7 @@ def trials(tmp_path_factory: pytest.TempPathFactory) -> list[Trial]:
 
 
 def window(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    return (0.1 * np.random.default_rng(seed).standard_normal((1, OWN_WINDOW))).astype(np.float32)
+    return (0.1 * np.random.default_rng(seed).standard_normal((1, STUDENT_WINDOW))).astype(np.float32)
 
 
 def test_a_converted_bundle_scores_as_its_checkpoint(student: Countermeasure, float_bundle: Bundle) -> None:
@@ -97,8 +97,8 @@ def test_quantizing_makes_a_new_bundle_near_the_old_one(float_bundle: Bundle, tr
 def test_rounded_weights_stay_in_a_float_bundle_until_activations_follow(
     float_bundle: Bundle, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stored_weights, "LEAST", 200)
-    rounded = round_weights(float_bundle, tmp_path / "rounded", trials, "x86-vnni", count=8)
+    monkeypatch.setattr(stored_weights, "WORTH_STORING", 200)
+    rounded = quantize_weights(float_bundle, tmp_path / "rounded", trials, "x86-vnni", count=8)
     (engine,) = rounded.manifest.engines
     notes = rounded.manifest.model.provenance["rounding"]
     assert (engine.precision, notes["target"]) == ("float32", "x86-vnni")
@@ -119,7 +119,7 @@ def test_rounded_weights_stay_in_a_float_bundle_until_activations_follow(
     assert heaviest(quantize_bundle(rounded, tmp_path / "other", trials, "x86-avx2", count=8)) <= 63
     for target, message in (("tensorrt", "not for TensorRT"), ("x87", "no target")):
         with pytest.raises(ConfigurationError, match=message):
-            round_weights(float_bundle, tmp_path / "none", trials, target, count=8)
+            quantize_weights(float_bundle, tmp_path / "none", trials, target, count=8)
     assert not (tmp_path / "none").exists()
 
 

@@ -14,7 +14,7 @@ from vivavoce.bundle_writing import write_bundle
 from vivavoce.engines.engine import OnnxEngine
 from vivavoce.errors import BundleError, ConfigurationError
 from vivavoce.files import sha256
-from vivavoce_converters.steps.engine_files import reference_signal, self_test
+from vivavoce_converters.steps.engine_files import make_self_test, reference_signal
 
 AUDIO = AudioContract(window=16_000, hop=8_000)
 
@@ -33,7 +33,7 @@ def peak_engine() -> bytes:
 def contents() -> tuple[Manifest, dict[str, bytes]]:
     content = peak_engine()
     engine = EngineFile(kind="onnx", precision="float32", target="any", file="peak.onnx", sha256=sha256(content))
-    test, flac = self_test(OnnxEngine(content, engine), AUDIO, tolerance=1e-4)
+    test, flac = make_self_test(OnnxEngine(content, engine), AUDIO, tolerance=1e-4)
     manifest = Manifest(
         name="peak",
         version="1",

@@ -25,7 +25,7 @@ from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
 from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
 from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
 from vivavoce_converters.quantization.rewrites import float16_storage
-from vivavoce_converters.quantization.rewrites.float16_storage import halve
+from vivavoce_converters.quantization.rewrites.float16_storage import store_in_float16
 from vivavoce_converters.steps.convert import convert
 from vivavoce_converters.steps.refit import refit
 
@@ -104,7 +104,7 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
 def stored_in_16_bits(before: Bundle, out: Path) -> Bundle:
     (engine,), test = before.manifest.engines, before.manifest.self_test
     model = onnx.load(before.path / engine.file)
-    halve(model)
+    store_in_float16(model)
     content = model.SerializeToString()
     engines = (engine.model_copy(update={"sha256": sha256(content)}),)
     files = {engine.file: content, test.file: before.read(test.file, test.sha256)}
@@ -114,7 +114,7 @@ def stored_in_16_bits(before: Bundle, out: Path) -> Bundle:
 def test_a_perceptron_that_is_stored_in_16_bits_is_refitted_again_and_again(
     trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(float16_storage, "LEAST", 2_000)
+    monkeypatch.setattr(float16_storage, "WORTH_STORING", 2_000)
     first = refit(stored_in_16_bits(bundle(tmp_path), tmp_path / "halved"), trials, tmp_path / "first", recipe())
     second = refit(stored_in_16_bits(first, tmp_path / "halved again"), trials, tmp_path / "second", recipe())
     scores = [[Detector(one.path, speech_gate=False).detect(trial.audio).score for trial in trials] for one in (first, second)]

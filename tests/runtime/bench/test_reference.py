@@ -18,7 +18,7 @@ from vivavoce.commands.app import build
 from vivavoce.errors import BundleError, ConfigurationError, VivavoceError
 from vivavoce_converters.checkpoints.load import load_checkpoint
 from vivavoce_converters.checkpoints.notes import OPTIONS
-from vivavoce_converters.checkpoints.reference import TorchOriginal
+from vivavoce_converters.checkpoints.reference import TorchReference
 from vivavoce_converters.networks.countermeasure import save_countermeasure
 from vivavoce_converters.steps.convert import convert
 
@@ -83,7 +83,7 @@ def test_a_checkpoint_of_another_network_is_refused(bundle: Bundle, tmp_path: Pa
     other = tmp_path / "other.safetensors"
     save_countermeasure(countermeasure(nest=(2, 2), kind="nes2net"), other)
     with pytest.raises(ConfigurationError, match=r"is not what .* was converted from: its sha256 begins with"):
-        TorchOriginal(bundle.path, other, 1)
+        TorchReference(bundle.path, other, 1)
     with pytest.raises(VivavoceError, match=r"is not what .* was converted from"):
         reference.benchmark_against("torch", other, [bundle.path], seconds=1, repeats=1)
 

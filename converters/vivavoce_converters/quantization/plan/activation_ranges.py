@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from vivavoce.errors import ConfigurationError
 
 from ...onnx_graph import names
-from ...onnx_graph.graph import session
+from ...onnx_graph.graph import Float32, session
 
-__all__ = ["METHODS", "Activation", "Scale", "exposed", "observe"]
+__all__ = ["METHODS", "Activation", "Scale", "observe", "with_outputs"]
 
-FloatArray = NDArray[np.float32]
 
 LEVELS = 255
 ROWS = 4096
@@ -33,27 +32,27 @@ class Activation:
     """What one product reads: a sample of its rows (n, channels), as many of each window, the mean of all of a window's rows
     (windows, channels), each channel's extremes over everything seen, and the number of rows in a window."""
 
-    rows: FloatArray
-    means: FloatArray
-    low: FloatArray
-    high: FloatArray
+    rows: Float32
+    means: Float32
+    low: Float32
+    high: Float32
     frames: int
 
     @property
-    def peaks(self) -> FloatArray:
+    def peaks(self) -> Float32:
         """The largest magnitude of each channel."""
         return np.maximum(np.abs(self.low), np.abs(self.high))
 
     @property
-    def middle(self) -> FloatArray:
+    def middle(self) -> Float32:
         """The middle of each channel's range."""
         return (self.low + self.high) * np.float32(0.5)
 
-    def shifted(self, shift: FloatArray) -> Activation:
+    def shifted(self, shift: Float32) -> Activation:
         """The activation with something added to each channel."""
         return Activation(self.rows + shift, self.means + shift, self.low + shift, self.high + shift, self.frames)
 
-    def divided(self, scale: FloatArray) -> Activation:
+    def divided(self, scale: Float32) -> Activation:
         """The activation with each channel divided by its own scale."""
         return Activation(self.rows / scale, self.means / scale, self.low / scale, self.high / scale, self.frames)
 
@@ -67,7 +66,7 @@ class Activation:
         """The activation with its channels in another order."""
         return Activation(self.rows[:, order], self.means[:, order], self.low[order], self.high[order], self.frames)
 
-    def values(self) -> FloatArray:
+    def values(self) -> Float32:
         """A sample of its values, with the lowest and the highest of all."""
         flat = self.rows.ravel()
         step = max(1, flat.size // VALUES) | 1  # odd, so that it meets every channel of an even number of them
@@ -91,14 +90,14 @@ class Scale:
         zero = round(-low / scale)
         return cls(np.float32(scale), np.array(zero - 128, np.int8) if signed else np.array(zero, np.uint8))
 
-    def round_trip(self, values: FloatArray) -> FloatArray:
+    def round_trip(self, values: Float32) -> Float32:
         """The values as their 8 bits have them."""
         limits = np.iinfo(self.zero.dtype)
         whole = np.clip(np.rint(values / self.scale) + self.zero, limits.min, limits.max)
         return np.asarray((whole - self.zero) * self.scale, np.float32)
 
 
-def observe(model: Path, axes: Mapping[str, int], windows: Iterable[FloatArray]) -> dict[str, Activation]:
+def observe(model: Path, axes: Mapping[str, int], windows: Iterable[Float32]) -> dict[str, Activation]:
     """What values of a model are on the windows (each (batch, samples)); `axes` has each one's name and its channels' axis.
 
     Raises ConfigurationError where there are no windows.
@@ -109,9 +108,9 @@ def observe(model: Path, axes: Mapping[str, int], windows: Iterable[FloatArray])
     if not batches:
         raise ConfigurationError("There is no audio to take INT8 ranges from. Give a corpus.")
     share = -(-ROWS // sum(len(batch) for batch in batches))
-    kept: dict[str, list[FloatArray]] = {name: [] for name in axes}
-    means: dict[str, list[FloatArray]] = {name: [] for name in axes}
-    extremes: dict[str, tuple[FloatArray, FloatArray]] = {}
+    kept: dict[str, list[Float32]] = {name: [] for name in axes}
+    means: dict[str, list[Float32]] = {name: [] for name in axes}
+    extremes: dict[str, tuple[Float32, Float32]] = {}
     frames: dict[str, int] = {}
     for batch in batches:
         for name, found in zip(axes, made.run(list(axes), {names.SAMPLES: batch}), strict=True):
@@ -130,7 +129,7 @@ def observe(model: Path, axes: Mapping[str, int], windows: Iterable[FloatArray])
     }
 
 
-def exposed(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
+def with_outputs(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
     """The model with some of its inner values as further outputs."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
@@ -141,18 +140,18 @@ def exposed(model: onnx.ModelProto, values: Iterable[str]) -> onnx.ModelProto:
 Interval = tuple[float, float]
 
 
-def min_max(values: FloatArray) -> Interval:
+def min_max(values: Float32) -> Interval:
     """Everything that was seen: nothing is clipped."""
     return float(values.min()), float(values.max())
 
 
-def percentile(values: FloatArray, share: float = 0.9999) -> Interval:
+def percentile(values: Float32, share: float = 0.9999) -> Interval:
     """All but the outermost 0.01 % of the values."""
     low, high = np.quantile(values, [1 - share, share])
     return float(low), float(high)
 
 
-def mse(values: FloatArray) -> Interval:
+def mse(values: Float32) -> Interval:
     """The magnitude beyond which clipping leaves the least mean square error, that of rounding included."""
 
     def error(interval: Interval) -> float:
@@ -162,7 +161,7 @@ def mse(values: FloatArray) -> Interval:
     return min(_clipped(values), key=error)
 
 
-def entropy(values: FloatArray, bins: int = 2048) -> Interval:
+def entropy(values: Float32, bins: int = 2048) -> Interval:
     """The part of the extremes whose 256 levels lose the least information on how the values are distributed: the smallest
     Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT", GTC 2017)."""
 
@@ -187,14 +186,14 @@ def entropy(values: FloatArray, bins: int = 2048) -> Interval:
     return min(_clipped(values), key=divergence)
 
 
-def _clipped(values: FloatArray) -> list[Interval]:
+def _clipped(values: Float32) -> list[Interval]:
     """What was seen, and that clipped at smaller and smaller magnitudes."""
     low, high = min_max(values)
     largest = max(-low, high)
     return [(max(low, -share * largest), min(high, share * largest)) for share in SHRINKAGES]
 
 
-METHODS: dict[str, Callable[[FloatArray], Interval]] = {
+METHODS: dict[str, Callable[[Float32], Interval]] = {
     "min-max": min_max,
     "percentile": percentile,
     "entropy": entropy,

@@ -8,30 +8,30 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cholesky, solve_triangular
 
-__all__ = ["compensated", "nearest", "scales"]
+__all__ = ["gptq", "round_to_nearest", "weight_scales"]
 
 Matrix = NDArray[np.float32]
 BLOCK = 128
 DAMPING = 1e-4
 
 
-def scales(weights: Matrix, limit: int) -> NDArray[np.float32]:
+def weight_scales(weights: Matrix, limit: int) -> NDArray[np.float32]:
     """The scale of each output channel whose largest weight becomes `limit`: 127, or 63 where a bit stays free."""
     return np.asarray(np.maximum(np.abs(weights).max(axis=0), 1e-12) / limit, np.float32)
 
 
-def nearest(weights: Matrix, limit: int) -> NDArray[np.int8]:
-    """Each weight to the nearest step."""
-    return np.asarray(np.clip(np.rint(weights / scales(weights, limit)), -limit, limit), np.int8)
+def round_to_nearest(weights: Matrix, limit: int) -> NDArray[np.int8]:
+    """Each weight to the round_to_nearest step."""
+    return np.asarray(np.clip(np.rint(weights / weight_scales(weights, limit)), -limit, limit), np.int8)
 
 
-def compensated(weights: Matrix, rows: Matrix, limit: int) -> NDArray[np.int8]:
+def gptq(weights: Matrix, rows: Matrix, limit: int) -> NDArray[np.int8]:
     """Weights rounded one input after the other, each error made up for by the inputs that are still to come.
 
     What is kept small is the error of `rows` (n, inputs) times the weights, not that of the weights (Frantar et al., "GPTQ:
     Accurate Post-Training Quantization for Generative Pre-trained Transformers", ICLR 2023, section 3; arXiv 2210.17323).
     """
-    step = scales(weights, limit)
+    step = weight_scales(weights, limit)
     factor = _factor(rows)
     left = weights.astype(np.float32, copy=True)
     whole = np.zeros(weights.shape, np.int8)

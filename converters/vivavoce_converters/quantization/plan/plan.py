@@ -8,16 +8,15 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ...onnx_graph.graph import Graph
+from ...onnx_graph.graph import Float32, Graph
 from .activation_ranges import METHODS, Activation, Scale
 from .products import Product, products
-from .smoothquant import Choice, Operand, unread
+from .smoothquant import Choice, Operand, without_unread_channels
 from .targets import Target
 
-__all__ = ["Bytes", "FloatArray", "Plan"]
+__all__ = ["Bytes", "Plan"]
 
-FloatArray = NDArray[np.float32]
-Bytes = tuple[NDArray[np.int8], FloatArray]
+Bytes = tuple[NDArray[np.int8], Float32]
 """A product's weights and the step of each output channel."""
 
 
@@ -36,10 +35,10 @@ class Plan:
     """By the names of values, what products read."""
     choices: Mapping[str, Choice] = field(default_factory=dict)
     """By the class of layer, the range method and each activation's strength of migration."""
-    input_scales: Mapping[str, FloatArray] = field(default_factory=dict)
-    """By the names of entries, what their channels are divided by in a node of their own."""
+    input_scales: Mapping[str, Float32] = field(default_factory=dict)
+    """By the names of INT8 inputs, what their channels are divided by in a node of their own."""
     taps: Mapping[str, int] = field(default_factory=dict)
-    """By the names of entries, how many frames of them a product reads side by side."""
+    """By the names of INT8 inputs, how many frames of them a product reads side by side."""
 
     def found(self, graph: Graph) -> Plan:
         """The plan with the products as they are in a graph, after it was rewritten."""
@@ -48,35 +47,35 @@ class Plan:
             self, products=now, stored={one.name: self.bytes_of[one.weight] for one in now if one.weight in self.bytes_of}
         )
 
-    def readers(self, entry: str) -> list[Product]:
+    def readers(self, int8_input: str) -> list[Product]:
         """The products that read a value, or frames of it."""
-        return [one for one in self.products if one.entry == entry]
+        return [one for one in self.products if one.int8_input == int8_input]
 
-    def entries(self) -> list[str]:
+    def int8_inputs(self) -> list[str]:
         """The values that become INT8, in the graph's order."""
-        return list(dict.fromkeys(one.entry for one in self.products))
+        return list(dict.fromkeys(one.int8_input for one in self.products))
 
     def layers(self) -> dict[str, str]:
-        """By the names of entries, the network's own module that reads each: what the exporter calls a value is nobody's name.
+        """By the names of INT8 inputs, the network's own module that reads each: an exporter's names mean nothing.
 
         Where a module reads several, the others have the value's name behind the module's.
         """
         found: dict[str, str] = {}
-        for entry in self.entries():
-            layer = self.readers(entry)[0].layer
-            found[entry] = f"{layer} ({entry})" if layer in found.values() else layer
+        for int8_input in self.int8_inputs():
+            layer = self.readers(int8_input)[0].layer
+            found[int8_input] = f"{layer} ({int8_input})" if layer in found.values() else layer
         return found
 
-    def operand(self, graph: Graph, entry: str) -> Operand:
+    def operand(self, graph: Graph, int8_input: str) -> Operand:
         """A value with the weights of all products that read it."""
-        readers = self.readers(entry)
-        activation = self.activations[readers[0].reads]
+        readers = self.readers(int8_input)
+        activation = self.activations[readers[0].input]
         weights = np.concatenate([_matrix(graph.array(one.weight)) for one in readers], axis=1)
-        maker = graph.maker(readers[0].reads) if readers[0].reads != entry else None
+        maker = graph.maker(readers[0].input) if readers[0].input != int8_input else None
         taps = len(maker.input) if maker is not None and maker.op_type == "Concat" else 1
-        alike = all(one.node.op_type == "MatMul" and one.reads == readers[0].reads for one in readers)
+        alike = all(one.node.op_type == "MatMul" and one.input == readers[0].input for one in readers)
         movable = alike and not any(one.name in self.stored for one in readers)
-        return Operand(unread(activation, weights), weights, readers[0].source, movable, taps)
+        return Operand(without_unread_channels(activation, weights), weights, readers[0].layer_class, movable, taps)
 
     def scale(self, one: Product, room: int | None) -> Scale:
         """The scale of what a product reads: of the range that was chosen, or of `room` times all that was seen.
@@ -85,11 +84,11 @@ class Plan:
         states of Whisper's sixth layer reach 311 on 48 windows of speech and 11,036 on 120 others. With four times the room two
         bytes leave a residual of 0.0016 there, where they left 0.0064, and 0.0005 at most elsewhere.
         """
-        values = self.activations[one.reads].values()
-        low, high = METHODS["min-max" if room else self.choices[one.source].method](values)
+        values = self.activations[one.input].values()
+        low, high = METHODS["min-max" if room else self.choices[one.layer_class].method](values)
         return Scale.over((room or 1) * low, (room or 1) * high, **self.target.rules)
 
 
-def _matrix(weights: FloatArray) -> FloatArray:
+def _matrix(weights: Float32) -> Float32:
     """A product's weights as (inputs, outputs): a convolution's taps count as outputs of their own."""
     return weights if weights.ndim == 2 else np.moveaxis(weights, 1, 0).reshape(weights.shape[1], -1)

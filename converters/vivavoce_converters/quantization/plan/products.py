@@ -10,7 +10,7 @@ import onnx
 from ...onnx_graph import names
 from ...onnx_graph.graph import MOVING, Graph, attribute, attributes
 
-__all__ = ["FEWEST", "Product", "float_convolutions", "moved", "products", "unfold"]
+__all__ = ["FEWEST", "Product", "convolutions_to_products", "float_convolutions", "products", "replayed"]
 
 SMALLEST = 192
 """Inputs and outputs that a convolution must have for INT8 to be faster: below, conversions cost what the product saves."""
@@ -24,16 +24,16 @@ NARROW = 8
 class Product:
     """A MatMul or Conv node with constant weights.
 
-    `reads` is the value that it multiplies, (batch, frames, inputs); `entry` the value that becomes INT8, which is another
-    where the product reads several frames of it at once. `source` is the class of layer that ranges are chosen for: "Conv" for
-    convolutions, the operator that computes the entry for the others, since it decides how the values are spread. `group` names
-    what is quantized together or not at all.
+    `input` is the value that it multiplies, (batch, frames, inputs); `int8_input` the value that becomes INT8, which is another
+    where the product reads several frames of it at once. `layer_class` is what ranges are chosen for: "Conv" for convolutions,
+    for the others the operator that computes the INT8 input, since it decides how the values are spread. `group` names what is
+    quantized together or not at all.
     """
 
     node: onnx.NodeProto
-    reads: str
-    entry: str
-    source: str
+    input: str
+    int8_input: str
+    layer_class: str
     group: str
 
     @property
@@ -66,13 +66,13 @@ def products(graph: Graph, *, convolutions: bool) -> list[Product]:
         shape = graph.array(node.input[1]).shape
         if node.op_type == "MatMul" and (len(shape) != 2 or shape[0] <= FEWEST or shape[1] <= NARROW):
             continue
-        entry = _entry(graph, node.input[0])
-        plain = node.op_type == "MatMul" and entry == node.input[0]
-        found.append(Product(node, node.input[0], entry, _source(graph, entry) if plain else "Conv", names.group_of(node.name)))
+        read, becomes = node.input[0], _before_taps(graph, node.input[0])
+        plain = node.op_type == "MatMul" and becomes == read
+        found.append(Product(node, read, becomes, _class(graph, becomes) if plain else "Conv", names.group_of(node.name)))
     return found
 
 
-def unfold(graph: Graph) -> None:
+def convolutions_to_products(graph: Graph) -> None:
     """Makes a MatMul of each large convolution, exactly: frames to the last axis, the taps beside one another, one product.
 
     ONNX Runtime computes a MatMul in INT8 from float to float; a Conv only where its output is INT8 too, which costs the
@@ -86,10 +86,10 @@ def unfold(graph: Graph) -> None:
             wide = weight.ndim == 3 and weight.shape[0] >= SMALLEST and attribute(node, "group", 1) == 1
             large = id(node) not in kept and weight[0].size >= SMALLEST
             if wide and (large or (weight[0].size <= FEWEST and any(map(_swaps, graph.readers[node.output[0]])))):
-                _unfold(graph, node)
+                _to_product(graph, node)
 
 
-def _unfold(graph: Graph, node: onnx.NodeProto) -> None:
+def _to_product(graph: Graph, node: onnx.NodeProto) -> None:
     weight, name = graph.array(node.input[1]), node.name
     outputs, inputs, taps = weight.shape
     stride, dilation = attribute(node, "strides", [1])[0], attribute(node, "dilations", [1])[0]
@@ -148,8 +148,8 @@ def _tap(graph: Graph, node: onnx.NodeProto, value: str, tap: int, taps: int, st
     return graph.add(node, "Slice", [value, *given], made)
 
 
-def _entry(graph: Graph, name: str) -> str:
-    """The value in front of the slices that `unfold` made; the value itself elsewhere."""
+def _before_taps(graph: Graph, name: str) -> str:
+    """The value in front of the slices that `convolutions_to_products` made; the value itself elsewhere."""
     maker = graph.maker(name)
     if maker is None or not names.is_of_taps(name):
         return name
@@ -157,22 +157,22 @@ def _entry(graph: Graph, name: str) -> str:
     return str(first.input[0]) if first is not None else name
 
 
-def moved(graph: Graph, one: Product, value: str) -> str:
-    """What a product reads, made of `value` where it is made of the entry."""
+def replayed(graph: Graph, one: Product, value: str) -> str:
+    """What a product reads, made of `value` where it is made of the INT8 input."""
 
     def again(name: str) -> str:
-        if name == one.entry:
+        if name == one.int8_input:
             return value
         maker = graph.maker(name)
         if maker is None:
             return name
         inputs = [again(given) for given in maker.input]
-        return graph.add(graph.makers[one.reads], maker.op_type, inputs, f"{value}/{name}", **attributes(maker))
+        return graph.add(graph.makers[one.input], maker.op_type, inputs, f"{value}/{name}", **attributes(maker))
 
-    return again(one.reads)
+    return again(one.input)
 
 
-def _source(graph: Graph, name: str) -> str:
+def _class(graph: Graph, name: str) -> str:
     """The operator that computes a value, behind those that only move it or divide it by scales."""
     maker = graph.maker(name)
     while maker is not None and (maker.op_type in MOVING or names.is_even(maker.output[0])):

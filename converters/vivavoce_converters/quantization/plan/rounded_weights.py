@@ -5,15 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ...onnx_graph.graph import Graph
-from .gptq import compensated, nearest, scales
+from ...onnx_graph.graph import Float32, Graph
+from .gptq import gptq, round_to_nearest, weight_scales
 from .plan import Bytes, Plan
 from .products import Product
 
 __all__ = ["Rounded", "kept_or_rounded", "round_for", "weighed"]
 
-FloatArray = NDArray[np.float32]
-Rounded = tuple[NDArray[np.int8], FloatArray, FloatArray]
+Rounded = tuple[NDArray[np.int8], Float32, Float32]
 """A product's INT8 weights, the step of each output channel, and what the rounding takes from its mean output."""
 POOLED = 8.0
 
@@ -24,9 +23,9 @@ def round_for(graph: Graph, plan: Plan, one: Product, room: int | None, *, two_b
     if one.node.op_type == "Conv":
         matrix = weights.reshape(len(weights), -1).T
         shift = np.zeros(len(weights), np.float32)
-        return nearest(matrix, limit).T.reshape(weights.shape), scales(matrix, limit), shift
-    matrix = weights * plan.input_scales.get(one.entry, np.ones(1, np.float32))[:, None]
-    activation = plan.activations[one.reads]
+        return round_to_nearest(matrix, limit).T.reshape(weights.shape), weight_scales(matrix, limit), shift
+    matrix = weights * plan.input_scales.get(one.int8_input, np.ones(1, np.float32))[:, None]
+    activation = plan.activations[one.input]
     rows = activation.rows
     given = rows if two_bytes else plan.scale(one, room).round_trip(rows)
     whole, steps = kept_or_rounded(plan, one, matrix, weighed(given, activation.means))
@@ -34,14 +33,14 @@ def round_for(graph: Graph, plan: Plan, one: Product, room: int | None, *, two_b
     return whole, steps, shift
 
 
-def kept_or_rounded(plan: Plan, one: Product, matrix: FloatArray, rows: FloatArray) -> Bytes:
+def kept_or_rounded(plan: Plan, one: Product, matrix: Float32, rows: Float32) -> Bytes:
     """A product's weights in 8 bits and their steps: those that the model came with, or rounded for these rows."""
     if one.name in plan.stored:
         return plan.stored[one.name]
-    return compensated(matrix, rows, plan.target.limit), scales(matrix, plan.target.limit)
+    return gptq(matrix, rows, plan.target.limit), weight_scales(matrix, plan.target.limit)
 
 
-def weighed(rows: FloatArray, means: FloatArray) -> FloatArray:
+def weighed(rows: Float32, means: Float32) -> Float32:
     """A product's frames, and the means of windows weighed so that they count `POOLED` times as much as all frames together.
 
     The score is a mean over frames: what rounding does to the mean of a window reaches it, the rest mostly cancels out.

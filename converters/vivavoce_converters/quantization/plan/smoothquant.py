@@ -14,12 +14,20 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from ...onnx_graph.graph import Float32
 from .activation_ranges import METHODS, Activation, Scale
-from .gptq import nearest, scales
+from .gptq import round_to_nearest, weight_scales
 
-__all__ = ["Choice", "Operand", "between_windows", "choose", "migrated", "rounding_error", "unread"]
+__all__ = [
+    "Choice",
+    "Operand",
+    "between_windows",
+    "choose_by_class",
+    "migration_scales",
+    "rounding_error",
+    "without_unread_channels",
+]
 
-FloatArray = NDArray[np.float32]
 Errors = tuple[float, float]
 
 STRENGTHS = (0.0, 0.5, 0.7, 0.85)
@@ -33,13 +41,13 @@ WORTH = 0.5
 class Operand:
     """An activation with the weights of all products that read it, side by side: (inputs, outputs).
 
-    `source` is its class, and `movable` whether scales can be moved out of it. The inputs are `taps` frames side by side, which
-    share their channels' scales.
+    `movable` tells whether scales can be moved out of it. The inputs are `taps` frames side by side, which share their
+    channels' scales.
     """
 
     activation: Activation
-    weights: FloatArray
-    source: str
+    weights: Float32
+    layer_class: str
     movable: bool
     taps: int = 1
 
@@ -62,7 +70,7 @@ class Choice:
         return replace(self, strengths={names[name]: strength for name, strength in self.strengths.items()})
 
 
-def choose(operands: Mapping[str, Operand], *, signed: bool, symmetric: bool, limit: int) -> dict[str, Choice]:
+def choose_by_class(operands: Mapping[str, Operand], *, signed: bool, symmetric: bool, limit: int) -> dict[str, Choice]:
     """For each class the method, and for each of its activations the strength, whose products differ least from float.
 
     `operands` are by their activations' names. The method is the one with the smallest error by the frame, where what clipped
@@ -75,11 +83,11 @@ def choose(operands: Mapping[str, Operand], *, signed: bool, symmetric: bool, li
     found: defaultdict[str, dict[str, dict[str, dict[float, Errors]]]] = defaultdict(dict)
     rules = {"signed": signed, "symmetric": symmetric}
     for name, one in operands.items():
-        found[one.source][name] = {
+        found[one.layer_class][name] = {
             method: {strength: _errors(one, method, strength, limit=limit, **rules) for strength in one.strengths}
             for method in METHODS
         }
-    return {source: _choice(each, worth=WORTH if source == "Conv" else 1.0) for source, each in found.items()}
+    return {one: _choice(each, worth=WORTH if one == "Conv" else 1.0) for one, each in found.items()}
 
 
 def _choice(found: Mapping[str, Mapping[str, Mapping[float, Errors]]], worth: float) -> Choice:
@@ -114,7 +122,7 @@ def rounding_error(operand: Operand, whole: Operand, *, signed: bool, symmetric:
     return min(found)
 
 
-def migrated(operand: Operand, strength: float) -> FloatArray:
+def migration_scales(operand: Operand, strength: float) -> Float32:
     """The scale of each input: max |x|^strength / max |w|^(1 - strength), about 1 in the geometric mean; ones for 0."""
     if not strength:
         return np.ones(len(operand.weights), np.float32)
@@ -129,23 +137,23 @@ def migrated(operand: Operand, strength: float) -> FloatArray:
 def _errors(operand: Operand, method: str, strength: float, *, signed: bool, symmetric: bool, limit: int) -> Errors:
     """The error of an operand's products by the frame and by the window, each in relation to the products themselves."""
     rows, given, weights = _rounded(operand, method, strength, signed=signed, symmetric=symmetric)
-    whole = nearest(weights, limit) * scales(weights, limit)
+    whole = round_to_nearest(weights, limit) * weight_scales(weights, limit)
     wanted = rows @ weights
     return _relative(given @ whole - wanted, wanted, operand.activation.frames)
 
 
 def _rounded(
     operand: Operand, method: str, strength: float, *, signed: bool, symmetric: bool
-) -> tuple[FloatArray, FloatArray, FloatArray]:
+) -> tuple[Float32, Float32, Float32]:
     """A sample of an operand's rows once its scales have moved, these rows in 8 bits, and the weights that took them."""
-    scale = migrated(operand, strength)
+    scale = migration_scales(operand, strength)
     smooth = operand.activation.divided(scale)
     rows = _sample(smooth)
     given = Scale.over(*METHODS[method](smooth.values()), signed=signed, symmetric=symmetric).round_trip(rows)
     return rows, given, operand.weights * scale[:, None]
 
 
-def _relative(error: FloatArray, wanted: FloatArray, frames: int) -> Errors:
+def _relative(error: Float32, wanted: Float32, frames: int) -> Errors:
     """An error (windows, rows, outputs) by the frame and by the window of so many frames, in relation to what was wanted."""
     by_frame = float(np.square(error).sum() / max(np.square(wanted).sum(), 1e-20))
     # A window's most extreme frame shows what clipping does; in the mean of a sample it would count too much.
@@ -153,7 +161,7 @@ def _relative(error: FloatArray, wanted: FloatArray, frames: int) -> Errors:
     return by_frame, by_window
 
 
-def _sample(activation: Activation) -> FloatArray:
+def _sample(activation: Activation) -> Float32:
     """Rows (windows, frames, channels) of windows drawn evenly, each with its most extreme row last."""
     each = activation.rows.reshape(len(activation.means), -1, activation.rows.shape[1])
     chosen = each[:: -(-len(each) // WINDOWS)]
@@ -161,7 +169,7 @@ def _sample(activation: Activation) -> FloatArray:
     return np.concatenate([chosen[:, :-1][:, ::step], chosen[:, -1:]], axis=1)
 
 
-def between_windows(values: FloatArray, frames: int) -> float:
+def between_windows(values: Float32, frames: int) -> float:
     """How much the means over windows of so many frames differ: what pooling keeps, and no bias takes up.
 
     `values` (windows, n, outputs) are a sample of each window's frames. What its own noise adds to the means is taken off.
@@ -173,6 +181,6 @@ def between_windows(values: FloatArray, frames: int) -> float:
     return max(scatter - noise * max(1 / n - 1 / frames, 0.0), noise / frames)
 
 
-def unread(activation: Activation, weights: NDArray[np.float32]) -> Activation:
+def without_unread_channels(activation: Activation, weights: NDArray[np.float32]) -> Activation:
     """The activation with zeros in the channels whose weights (inputs, outputs) are all zero: they need no range."""
     return activation.without(np.flatnonzero(~weights.any(axis=1)))

@@ -14,14 +14,14 @@ __all__ = ["TARGETS", "Target", "target_named"]
 class Target:
     """What a processor's INT8 units want. Weights are always signed, symmetric, one scale per output channel.
 
-    `fine` tells that two INT8 products take less time than one of float32. `tensorrt` tells who runs it: there convolutions
-    stay as such and its rules are checked; elsewhere large ones become matrix products and small ones stay float.
+    `two_byte_activations` tells that two INT8 products take less time than one of float32. `tensorrt` tells who runs it: there
+    convolutions stay as such and its rules are checked; elsewhere large ones become matrix products and small ones stay float.
     """
 
     signed: bool
     symmetric: bool = False
     weight_bits: Literal[7, 8] = 8
-    fine: bool = False
+    two_byte_activations: bool = False
     tensorrt: bool = False
 
     @property
@@ -36,10 +36,10 @@ class Target:
 
 
 TARGETS = {
-    "x86-vnni": Target(signed=False, fine=True),
+    "x86-vnni": Target(signed=False, two_byte_activations=True),
     # Without VNNI two products are added in 16 bits and saturate; 7-bit weights leave the room.
     "x86-avx2": Target(signed=False, weight_bits=7),
-    "arm64": Target(signed=True, fine=True),
+    "arm64": Target(signed=True, two_byte_activations=True),
     # TensorRT asserts that every zero point is 0.
     "tensorrt": Target(signed=True, symmetric=True, tensorrt=True),
 }

@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from ...onnx_graph.attention import mixed_values
-from ...onnx_graph.bias import adder, change_bias
+from ...onnx_graph.attention import attention_value_product
+from ...onnx_graph.bias import bias_add, map_bias
 from ...onnx_graph.graph import Graph
 from ..plan.plan import Plan
 from ..plan.products import Product
@@ -25,32 +25,32 @@ __all__ = ["centre", "centre_channels"]
 
 def centre_channels(graph: Graph, plan: Plan) -> Plan:
     """Moves the middle of each channel's range into biases where that costs nothing."""
-    for entry in plan.entries():
-        readers = plan.readers(entry)
-        activation = plan.activations[readers[0].reads]
-        if centre(graph, entry, readers, activation.middle):
-            plan = replace(plan, activations={**plan.activations, entry: activation.shifted(-activation.middle)})
+    for int8_input in plan.int8_inputs():
+        readers = plan.readers(int8_input)
+        activation = plan.activations[readers[0].input]
+        if centre(graph, int8_input, readers, activation.middle):
+            plan = replace(plan, activations={**plan.activations, int8_input: activation.shifted(-activation.middle)})
     return plan
 
 
-def centre(graph: Graph, entry: str, readers: Sequence[Product], middle: NDArray[np.float32]) -> bool:
+def centre(graph: Graph, int8_input: str, readers: Sequence[Product], middle: NDArray[np.float32]) -> bool:
     """Takes `middle` (channels,) out of a value, and puts what its products lose by that into their biases; False, and nothing
     is changed, where others read the value or what makes it has no bias."""
-    plain = all(one.reads == entry and one.node.op_type == "MatMul" for one in readers)
-    if not plain or len(graph.readers[entry]) != len(readers) or entry in graph.outputs:
+    plain = all(one.input == int8_input and one.node.op_type == "MatMul" for one in readers)
+    if not plain or len(graph.readers[int8_input]) != len(readers) or int8_input in graph.outputs:
         return False
-    norm, values = graph.maker(entry), mixed_values(graph, entry)
+    norm, values = graph.maker(int8_input), attention_value_product(graph, int8_input)
     if norm is not None and norm.op_type == "LayerNormalization" and len(norm.input) == 3:
         # A new constant, for equal ones of several layers may be one and the same in the file.
-        graph.replace_input(norm, 2, graph.constant(f"{entry}/centred", graph.array(norm.input[2]) - middle))
+        graph.replace_input(norm, 2, graph.constant(f"{int8_input}/centred", graph.array(norm.input[2]) - middle))
     elif values is not None:
-        change_bias(graph, values, lambda bias: bias - middle)
+        map_bias(graph, values, lambda bias: bias - middle)
     else:
         return False
     for one in readers:
         lost = middle @ graph.array(one.weight)
-        if adder(graph, one.node) is not None:
-            change_bias(graph, one.node, partial(np.add, lost))
+        if bias_add(graph, one.node) is not None:
+            map_bias(graph, one.node, partial(np.add, lost))
         else:
             graph.add_behind(one.node, graph.constant(f"{one.name}/lost", lost), f"{one.name}/centred")
     return True

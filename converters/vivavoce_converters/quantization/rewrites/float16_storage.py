@@ -6,13 +6,13 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-__all__ = ["LEAST", "halve"]
+__all__ = ["WORTH_STORING", "store_in_float16"]
 
-LEAST = 100_000
+WORTH_STORING = 100_000
 """Numbers that a tensor must hold for its bytes to matter."""
 
 
-def halve(model: onnx.ModelProto) -> None:
+def store_in_float16(model: onnx.ModelProto) -> None:
     """Stores the large float32 weights of the model as float16, each with a Cast to float32 behind it, in place.
 
     ONNX Runtime casts them back once, as it loads the model, so that no inference pays for it. What remains is a rounding to 11
@@ -21,7 +21,7 @@ def halve(model: onnx.ModelProto) -> None:
     """
     casts, fed = [], {value.name for value in model.graph.input}
     for tensor in model.graph.initializer:
-        small = np.prod(tensor.dims, dtype=np.int64) < LEAST
+        small = np.prod(tensor.dims, dtype=np.int64) < WORTH_STORING
         if small or tensor.name in fed or tensor.data_type != TensorProto.FLOAT:
             continue
         weights, name = numpy_helper.to_array(tensor), tensor.name

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import onnx
 
-from ...onnx_graph.bias import adder, multiply_bytes
+from ...onnx_graph.bias import bias_add, multiply_bytes
 from ...onnx_graph.graph import Graph
 from ..plan.plan import Plan
-from ..plan.products import Product, moved
+from ..plan.products import Product, replayed
 from ..plan.rounded_weights import Rounded
 from .scale_migration import divided
-from .two_bytes import add_product, remainder
+from .two_bytes import add_remainder_product, rounding_remainder
 
 __all__ = ["place_int8"]
 
@@ -27,28 +27,28 @@ Round = Callable[[Product, int | None, bool], Rounded]
 def place_int8(
     graph: Graph,
     plan: Plan,
-    entry: str,
+    int8_input: str,
     readers: list[tuple[Product, onnx.NodeProto]],
     two_bytes: Collection[str],
     rounded_for: Round,
 ) -> None:
-    """Q behind the entry, in front of what moves it about; DQ and INT8 weights at each product, whose nodes are with them.
+    """Q behind the value, in front of what moves it about; DQ and INT8 weights at each product, whose nodes are with them.
 
     Groups of `two_bytes` read a second byte for each value.
     """
-    first, value = graph.readers[entry][0], entry
+    first, value = graph.readers[int8_input][0], int8_input
     twice = [one.group in two_bytes for one, _ in readers]
     room = (HEADROOM if all(twice) else 1) if any(twice) else None
     scale = plan.scale(readers[0][0], room)
-    quantum = [graph.constant(f"{entry}/scale", np.asarray(scale.scale)), graph.constant(f"{entry}/zero", scale.zero)]
-    if entry in plan.input_scales:
-        value = divided(graph, plan, entry)
-    whole = graph.add(first, "QuantizeLinear", [value, *quantum], f"{entry}/int8")
-    rest, finer = remainder(graph, first, value, [whole, *quantum], scale) if room else ("", [])
+    quantum = [graph.constant(f"{int8_input}/scale", np.asarray(scale.scale)), graph.constant(f"{int8_input}/zero", scale.zero)]
+    if int8_input in plan.input_scales:
+        value = divided(graph, plan, int8_input)
+    whole = graph.add(first, "QuantizeLinear", [value, *quantum], f"{int8_input}/int8")
+    rest, finer = rounding_remainder(graph, first, value, [whole, *quantum], scale) if room else ("", [])
     for one, node in readers:
-        inner = moved(graph, one, whole)
+        inner = replayed(graph, one, whole)
         rounded = rounded_for(one, room, one.group in two_bytes)
-        last = None if plan.target.signed else adder(graph, node)
+        last = None if plan.target.signed else bias_add(graph, node)
         if last is not None:
             weights, steps, shift = rounded
             multiply_bytes(graph, node, inner, quantum[1], weights, np.asarray(scale.scale * steps, np.float32), shift)
@@ -56,8 +56,8 @@ def place_int8(
             graph.replace_input(node, 0, _dequantized(graph, node, inner, quantum))
             _place_weights(graph, one, node, rounded)
         if one.group in two_bytes:
-            added = _dequantized(graph, node, moved(graph, one, rest), finer)
-            add_product(graph, last or node, added, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
+            added = _dequantized(graph, node, replayed(graph, one, rest), finer)
+            add_remainder_product(graph, last or node, added, f"{one.name}/rest", f"{one.name}/int8", rounded[1])
 
 
 def _dequantized(graph: Graph, node: onnx.NodeProto, inner: str, steps: list[str]) -> str:

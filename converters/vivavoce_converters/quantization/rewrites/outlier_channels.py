@@ -15,13 +15,13 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ...onnx_graph.bias import adder, change_outputs
+from ...onnx_graph.bias import bias_add, map_outputs
 from ...onnx_graph.graph import Graph
 from ..plan.plan import Plan
 from ..plan.products import FEWEST, Product
 from ..plan.smoothquant import Operand, rounding_error
 
-__all__ = ["outlying", "part", "part_outliers", "rows_made_by"]
+__all__ = ["outlier_channels", "rows_made_by", "split_channels", "split_outliers"]
 
 Channels = NDArray[np.intp]
 WORTH = 0.75
@@ -31,22 +31,22 @@ SHARE = 16
 """How many times as many inputs there must be as may be parted: of fewer than 256, sixteen would be no outliers."""
 
 
-def part_outliers(graph: Graph, plan: Plan) -> Plan:
+def split_outliers(graph: Graph, plan: Plan) -> Plan:
     """Parts the outlying channels of products with more inputs than outputs, whose outputs are quickly passed over."""
     if plan.target.tensorrt:
         return plan
     for one in plan.products:
         inputs, outputs = graph.array(one.weight).shape
-        if one.reads == one.entry and inputs > outputs and one.name not in plan.stored:
-            channels = outlying(plan.operand(graph, one.entry), **plan.target.rules)
+        if one.input == one.int8_input and inputs > outputs and one.name not in plan.stored:
+            channels = outlier_channels(plan.operand(graph, one.int8_input), **plan.target.rules)
             if len(channels):
-                order = part(graph, one, channels, plan.stored)
-                reordered = plan.activations[one.reads].reordered(order)
-                plan = replace(plan, activations={**plan.activations, one.reads: reordered})
+                order = split_channels(graph, one, channels, plan.stored)
+                reordered = plan.activations[one.input].reordered(order)
+                plan = replace(plan, activations={**plan.activations, one.input: reordered})
     return plan
 
 
-def outlying(operand: Operand, *, signed: bool, symmetric: bool) -> Channels:
+def outlier_channels(operand: Operand, *, signed: bool, symmetric: bool) -> Channels:
     """The channels to part, of the largest peaks; none of fewer than 256 inputs, and none where that would leave most of what
     rounding does to the products.
 
@@ -57,12 +57,12 @@ def outlying(operand: Operand, *, signed: bool, symmetric: bool) -> Channels:
     chosen = np.sort(np.argsort(operand.activation.peaks)[-FEWEST:])
     weights = operand.weights.copy()
     weights[chosen] = 0
-    parted = Operand(operand.activation.without(chosen), weights, operand.source, operand.movable)
+    parted = Operand(operand.activation.without(chosen), weights, operand.layer_class, operand.movable)
     after, before = (rounding_error(one, operand, signed=signed, symmetric=symmetric) for one in (parted, operand))
     return chosen if after <= WORTH * before else chosen[:0]
 
 
-def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] = ()) -> Channels:
+def split_channels(graph: Graph, one: Product, channels: Channels, kept: Collection[str] = ()) -> Channels:
     """Gives the channels to a product of their own, whose outputs are added behind the bias.
 
     Where another product makes the channels, and an activation alone is between, they become the last ones: a Slice takes a
@@ -73,18 +73,18 @@ def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] =
     order, before = np.arange(len(weights)), rows_made_by(graph, one, kept)
     if before is not None:
         order = np.append(np.delete(order, channels), channels)
-        change_outputs(graph, before, lambda array: array[..., order])
+        map_outputs(graph, before, lambda array: array[..., order])
         weights, channels = weights[order], np.arange(len(order))[-len(channels) :]
     rest = weights.copy()
     rest[channels] = 0
     graph.replace_input(node, 1, graph.constant(f"{one.name}/others", rest))
-    last = adder(graph, node) or node
+    last = bias_add(graph, node) or node
     if before is not None:
         bounds = {"starts": channels[0], "ends": len(order), "axes": -1}
         which = [graph.constant(f"{one.name}/{key}", np.array([number])) for key, number in bounds.items()]
-        few = graph.add(last, "Slice", [one.reads, *which], f"{one.name}/few")
+        few = graph.add(last, "Slice", [one.input, *which], f"{one.name}/few")
     else:
-        few = graph.add(last, "Gather", [one.reads, graph.constant(f"{one.name}/which", channels)], f"{one.name}/few", axis=-1)
+        few = graph.add(last, "Gather", [one.input, graph.constant(f"{one.name}/which", channels)], f"{one.name}/few", axis=-1)
     theirs = graph.constant(f"{one.name}/theirs", weights[channels])
     product = graph.add(last, "MatMul", [few, theirs], f"{one.name}/outliers")
     graph.add_behind(last, product, f"{one.name}/inliers")
@@ -94,8 +94,8 @@ def part(graph: Graph, one: Product, channels: Channels, kept: Collection[str] =
 def rows_made_by(graph: Graph, one: Product, kept: Collection[str]) -> onnx.NodeProto | None:
     """The product that makes each channel that another reads, through its bias and an activation, and for no other reader; None
     where there is none and where it is `kept`."""
-    activation = graph.maker(one.reads)
-    if activation is None or activation.op_type not in ("Gelu", "Relu") or graph.readers[one.reads] != [one.node]:
+    activation = graph.maker(one.input)
+    if activation is None or activation.op_type not in ("Gelu", "Relu") or graph.readers[one.input] != [one.node]:
         return None
     biased = graph.maker(activation.input[0])
     if biased is None or graph.readers[biased.output[0]] != [activation]:
@@ -103,4 +103,4 @@ def rows_made_by(graph: Graph, one: Product, kept: Collection[str]) -> onnx.Node
     found = [maker for name in biased.input if (maker := graph.maker(name)) is not None]
     if len(found) != 1 or not graph.is_constant(found[0].input[-1]) or found[0].output[0] in kept:
         return None
-    return found[0] if adder(graph, found[0]) is biased else None
+    return found[0] if bias_add(graph, found[0]) is biased else None

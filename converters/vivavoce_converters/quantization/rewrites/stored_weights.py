@@ -9,7 +9,7 @@ from ...onnx_graph.graph import Graph
 from ..plan.plan import Bytes, Plan
 from ..plan.products import Product
 from ..plan.rounded_weights import kept_or_rounded, weighed
-from .float16_storage import LEAST
+from .float16_storage import WORTH_STORING
 
 __all__ = ["store", "unpack", "worth_storing"]
 
@@ -39,8 +39,8 @@ def store(graph: Graph, plan: Plan, one: Product, node: onnx.NodeProto, *, even:
     a kernel for that which rounds the other operand to 8 bits too and takes half as long again. A Cast and a Mul of
     constants are folded once, as the model is loaded.
     """
-    matrix, given = graph.array(node.input[1]), plan.activations[one.reads]
-    scale = plan.input_scales.get(one.entry)
+    matrix, given = graph.array(node.input[1]), plan.activations[one.input]
+    scale = plan.input_scales.get(one.int8_input)
     if scale is not None and even:
         matrix = matrix * scale[:, None]
     elif scale is not None:
@@ -54,4 +54,4 @@ def store(graph: Graph, plan: Plan, one: Product, node: onnx.NodeProto, *, even:
 def worth_storing(graph: Graph, one: Product) -> bool:
     """Whether a product's weights are worth storing in 8 bits."""
     size = np.prod(graph.array(one.node.input[1]).shape, dtype=np.int64)
-    return bool(size >= LEAST) and one.node.op_type != "Conv"
+    return bool(size >= WORTH_STORING) and one.node.op_type != "Conv"

@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 from ...onnx_graph.graph import Graph
 from ..plan.activation_ranges import Scale
 
-__all__ = ["add_product", "remainder"]
+__all__ = ["add_remainder_product", "rounding_remainder"]
 
 
-def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: list[str], scale: Scale) -> tuple[str, list[str]]:
+def rounding_remainder(
+    graph: Graph, before: onnx.NodeProto, value: str, rounded: list[str], scale: Scale
+) -> tuple[str, list[str]]:
     """What rounding added to a value, half a step at most where nothing was clipped, in 8 bits; their step and zero point.
 
     `rounded` are the value's bytes, their step and their zero point, which `scale` has too.
@@ -38,7 +40,9 @@ def remainder(graph: Graph, before: onnx.NodeProto, value: str, rounded: list[st
     return graph.add(before, "QuantizeLinear", [added, *quantum], names[2]), quantum
 
 
-def add_product(graph: Graph, last: onnx.NodeProto, rest: str, name: str, weights: str, steps: NDArray[np.float32]) -> None:
+def add_remainder_product(
+    graph: Graph, last: onnx.NodeProto, rest: str, name: str, weights: str, steps: NDArray[np.float32]
+) -> None:
     """Adds the product of a remainder to what a node gives: a MatMul, or an Add that gives a product its bias.
 
     `weights` are the INT8 constant of the first product, which stands in the file once.
