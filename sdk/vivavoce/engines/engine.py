@@ -16,7 +16,7 @@ from ..bundle import Bundle, Carry, EngineFile
 from ..errors import BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError, needs_extra
 from .names import present_of
 from .providers import available, require_provider, session
-from .saturation import require_exact
+from .saturation import avoid_saturation
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -105,7 +105,7 @@ class OnnxEngine:
         # A file that asks for weights gets what was checked, or nothing: no folder can lie beneath the null device.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         if device == "cpu" and file.weight_bits == 8:  # Those of 7 bits saturate nowhere.
-            require_exact(options)
+            avoid_saturation(options)
         if file.carry and session_options is None:
             options.log_severity_level = 3  # It would warn of each input that has a default.
         if shape is not None:

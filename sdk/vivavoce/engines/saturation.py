@@ -17,13 +17,13 @@ from .providers import session
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["LARGEST", "PAIRS", "require_exact", "saturates"]
+__all__ = ["LARGEST", "PAIRS", "avoid_saturation", "saturates"]
 
 LARGEST, PAIRS, ROWS = (255, 127), 4, 2
 """The largest unsigned and signed bytes, and how many products of them `pairs.onnx` adds up: 4 are twice what 16 bits hold."""
 
 
-def require_exact(options: onnxruntime.SessionOptions) -> None:
+def avoid_saturation(options: onnxruntime.SessionOptions) -> None:
     """Lets the sessions of these options multiply exactly on this processor."""
     if saturates():
         options.add_session_config_entry("session.x64quantprecision", "1")
