@@ -319,8 +319,11 @@ def main() -> int:
     if options.check and not options.bundle:
         return 0 if all(told_of(*one) for one in SHIPPED.values()) else 1
     bundle = Bundle(options.bundle or default_bundle())
-    pages = SHIPPED.get(bundle.manifest.name, SHIPPED["default"])
-    place, page, own = bundle.path, options.page or pages.page, options.card or pages.card
+    pages = SHIPPED.get(bundle.manifest.name)
+    page, own = options.page or (pages and pages.page), options.card or (pages and pages.card)
+    if page is None or own is None:
+        parser.error(f'No bundle "{bundle.manifest.name}" ships. Name its pages with --page and --card.')
+    place = bundle.path
     if options.check:
         return 0 if told_of(place, own, page) else 1
     if options.summary:

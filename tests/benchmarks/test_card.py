@@ -130,6 +130,12 @@ def test_the_card_tells_what_the_detector_does(
         assert card.main() == outcome
 
 
+def test_a_bundle_that_does_not_ship_needs_pages_of_its_own(tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["card.py", "--check", "--bundle", str(tiny_bundle)])
+    with pytest.raises(SystemExit, match="2"):
+        card.main()
+
+
 def test_the_pages_figures_are_those_of_the_bundles_that_ship(monkeypatch: pytest.MonkeyPatch) -> None:
     if not (ROOT / "sdk" / "large").is_dir():
         pytest.skip("a source distribution has the embedded bundle alone")

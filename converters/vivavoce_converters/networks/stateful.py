@@ -51,14 +51,14 @@ class StatefulCountermeasure(Countermeasure):
         depth, unheard = len(caches) // 2, past_heard.shape[1] - caches[0].shape[2]
 
         def each(past: Tensor) -> Tensor:
-            return past.expand(len(samples), *past.shape[1:])
+            return past.expand(samples.shape[0], *past.shape[1:])
 
         known = [each(F.pad(cache, (0, 0, unheard, 0))) for cache in caches]
         given = Past(each(past_samples), each(past_heard), tuple(known[:depth]), tuple(known[depth:]))
         states, past = self.streaming.advance(samples, given)
         read = self.read(states)
         if self.pooled > 1:
-            read = read.reshape(len(samples), -1, self.pooled, read.shape[2]).mean(dim=2)
+            read = read.reshape(samples.shape[0], -1, self.pooled, read.shape[2]).mean(dim=2)
         frames = torch.cat([each(past_frames), read], dim=1)
         score = self.judge(frames[:, -self.frames :])[:, -1]
         return score, past.samples, past.heard, frames[:, -past_frames.shape[1] :], *past.keys, *past.values
