@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +13,19 @@ __all__ = ["RATE", "make_corpus"]
 RATE = 16_000
 
 
-def make_corpus(path: Path, *, bonafide: int = 40, spoof: int = 60, seconds: float = 1.5, seed: int = 0) -> Path:
-    """Writes protocols and clips of noise in ASVspoof 2019 LA's layout; dev and eval have as many clips each."""
+def make_corpus(
+    path: Path,
+    *,
+    bonafide: int = 40,
+    spoof: int = 60,
+    seconds: float = 1.5,
+    seed: int = 0,
+    subsets: Sequence[str] = ("dev", "eval"),
+) -> Path:
+    """Writes protocols and clips of noise in ASVspoof 2019 LA's layout; all subsets have as many clips."""
     rng = np.random.default_rng(seed)
     (path / "protocols").mkdir(parents=True)
-    for subset in ("dev", "eval"):
+    for subset in subsets:
         (path / subset).mkdir()
         lines = []
         for number in range(bonafide + spoof):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from vivavoce_converters.networks.aasist import Aasist, AasistConfig
@@ -16,6 +18,39 @@ MERGES = {
     "sea": MergeConfig("sea", LAYERS + 1, bottleneck=2),
     "attm": MergeConfig("attm", LAYERS + 1, width=WIDTH, bottleneck=2),
 }
+
+WHISPER = {
+    "d_model": 32,
+    "encoder_layers": 3,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 48,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 16,
+    "max_source_positions": 100,
+    "max_target_positions": 8,
+    "vocab_size": 30,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+}
+"""The shape of a Whisper."""
+
+
+def encoder_config(kind: type, **changes: Any) -> Any:
+    """The shape of a wav2vec 2.0, HuBERT or WavLM."""
+    shape = {
+        "hidden_size": 32,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+        "conv_dim": [8] * 7,
+        "num_conv_pos_embeddings": 8,
+        "num_conv_pos_embedding_groups": 4,
+        "vocab_size": 10,
+    }
+    return kind(**shape | changes)
 
 
 def front_end(*, wavlm: bool = False, normalize: bool = False) -> Wav2Vec2FrontEnd:

@@ -29,8 +29,10 @@ Only = Annotated[
 def distill_command(
     recipe: Annotated[str, typer.Argument(help="A recipe file (TOML), or the name of a built-in one such as: default.")],
     corpus: Annotated[Path, typer.Option(help="A corpus with the subsets train and dev.")],
-    teacher: Annotated[Path, typer.Option(help="Whisper encoder weights (safetensors) that teach the student's features.")],
     out: Annotated[Path, typer.Option(help="The run's folder; give the same one to go on after an interruption.")],
+    teacher: Annotated[
+        str | None, typer.Option(help="The encoder that is learnt from, a file, folder or hub id; by default the recipe's.")
+    ] = None,
     speech: Annotated[
         list[Path] | None, typer.Option(help="A corpus of more speech, to learn the teacher's features from; repeatable.")
     ] = None,
@@ -44,12 +46,11 @@ def distill_command(
     with needs_extra(EXTRA):
         from vivavoce_calibration.corpora import read_corpus
 
-        from ..distillation.distill import distill
+        from ..distillation.distill import distill, load_teacher
         from ..distillation.recipe import load_recipe
-        from ..networks.front_ends import WhisperFrontEnd
 
     chosen = load_recipe(recipe)
-    encoder = WhisperFrontEnd.from_file(teacher, layers=max(chosen.teacher_layers))
+    encoder = load_teacher(chosen, teacher)
     train, dev = read_corpus(corpus, subset="train", only=only or ()), read_corpus(corpus, subset="dev")
     more = [trial for path in speech or () for trial in read_corpus(path, subset="train", extra=True)]
     with bars() as stages:

@@ -27,6 +27,7 @@ from vivavoce_calibration.corpora import Trial
 from vivavoce_calibration.metrics import eer
 
 from ..checkpoints.load import STUDENT_WINDOW as WINDOW
+from ..checkpoints.pretrained import load_front_end
 from ..networks.aasist import Aasist, AasistConfig
 from ..networks.countermeasure import AnyFrontEnd, BackEnd, Countermeasure, save_countermeasure
 from ..networks.front_ends import FrontEnd, Wav2Vec2FrontEnd, WhisperFrontEnd, wav2vec2_config
@@ -38,17 +39,27 @@ from .batches import Batches, windows
 from .recipe import Recipe, Stage, StreamingShape, StudentShape, TeacherShape
 from .training_plot import plot_training
 
-__all__ = ["build_student", "distill"]
+__all__ = ["build_student", "distill", "load_teacher"]
 
 LOG_EVERY = 20
 Shape = StudentShape | TeacherShape | StreamingShape
 Encoder = Callable[[Tensor], list[Tensor]]
 
 
+def load_teacher(recipe: Recipe, source: str | Path | None = None) -> FrontEnd:
+    """The layers of the recipe's teacher, or of another (`load_front_end`), that the student learns from.
+
+    Raises ConfigurationError as `load_front_end` does, and where nobody names a teacher.
+    """
+    if (chosen := source or recipe.teacher) is None:
+        raise ConfigurationError(f'The recipe "{recipe.name}" names no teacher. Give one, or write it into the recipe.')
+    return load_front_end(chosen, layers=max(recipe.teacher_layers))
+
+
 def build_student(shape: Shape, teacher: FrontEnd | None = None) -> Countermeasure:
     """A student in training mode: with random weights, or with the teacher's first layers where the shape says so.
 
-    Raises ConfigurationError where the shape needs a teacher's layers and the teacher is not Whisper's encoder.
+    Raises ConfigurationError where the shape asks for what the teacher's encoder has not.
     """
     front_end = _front_end(shape, teacher)
     return Countermeasure(front_end, _back_end(shape, front_end), _merge(shape, front_end)).train()
@@ -73,6 +84,12 @@ def _merge(shape: Shape, front_end: FrontEnd) -> Merge | None:
 
 
 def _front_end(shape: Shape, teacher: FrontEnd | None) -> AnyFrontEnd:
+    if isinstance(shape, TeacherShape) and isinstance(teacher, Wav2Vec2FrontEnd):
+        if shape.conv_channels or shape.loudest_bin is not None:
+            raise ConfigurationError(
+                "Only Whisper takes conv_channels and loudest_bin. Leave them out, or give it as the teacher."
+            )
+        return teacher.student(shape.layers)
     if not isinstance(shape, StudentShape) and not isinstance(teacher, WhisperFrontEnd):
         raise ConfigurationError(
             f'A student of kind "{shape.kind}" takes layers of Whisper\'s encoder. Give one as the teacher.'
@@ -222,7 +239,7 @@ class Run:
             (self.folder / "recipe.json").write_text(self.recipe.model_dump_json(indent=2), encoding="utf-8")
             return
         state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["recipe"] != self.recipe.model_dump_json():
+        if Recipe.model_validate_json(state["recipe"]) != self.recipe:
             raise ConfigurationError(
                 f"{self.folder} holds a run of another recipe. Choose another folder, or the recipe in its recipe.json."
             )

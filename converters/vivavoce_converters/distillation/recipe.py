@@ -45,9 +45,9 @@ class StudentShape(_Strict):
 class TeacherShape(_Strict):
     """The teacher's own stem and first layers, and a perceptron of all states' means or a back-end of the teacher's width.
 
-    `conv_channels` are those of a waveform stem beside the teacher's, none by default. `positions` is how many frames of 20 ms
-    the student can take at most. `loudest_bin`, a power of ten, brings every window to one level. `merge` is what other
-    back-ends read: the last state, or the scaled sum of all.
+    `merge` is what other back-ends read: the last state, or the scaled sum of all. The rest is Whisper's alone:
+    `conv_channels` are those of a waveform stem beside the teacher's, none by default; `positions` is how many frames of 20 ms
+    the student can take at most; `loudest_bin`, a power of ten, brings every window to one level.
     """
 
     kind: Literal["teacher"]
@@ -112,10 +112,14 @@ class Stage(_Strict):
 
 
 class Recipe(_Strict):
-    """How a student is made. `teacher_layers[i]` is the teacher's hidden state that the student's state i + 1 learns."""
+    """How a student is made. `teacher_layers[i]` is the teacher's hidden state that the student's state i + 1 learns.
+
+    `teacher` is an encoder's id on the Hugging Face hub or its folder; None, one is given beside the recipe.
+    """
 
     name: str
     seed: int = 0
+    teacher: str | None = None
     student: StudentShape | TeacherShape | StreamingShape
     teacher_layers: tuple[int, ...]
     stages: tuple[Stage, ...] = Field(min_length=1)

@@ -7,28 +7,21 @@ may be taught by any of them. The encoders themselves are those of the transform
 from __future__ import annotations
 
 import copy
-import os
-import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import (
-    AutoConfig,
     Wav2Vec2Config,
-    Wav2Vec2FeatureExtractor,
     Wav2Vec2Model,
     WavLMConfig,
     WavLMModel,
     WhisperConfig,
-    WhisperModel,
 )
 from transformers.audio_utils import mel_filter_bank
 from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2FeatureEncoder
@@ -36,7 +29,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from vivavoce.errors import ConfigurationError
 
-__all__ = ["SAMPLE_RATE", "FrontEnd", "LogMel", "Wav2Vec2FrontEnd", "WhisperFrontEnd", "load_front_end", "wav2vec2_config"]
+__all__ = ["SAMPLE_RATE", "FrontEnd", "LogMel", "Wav2Vec2FrontEnd", "WhisperFrontEnd", "wav2vec2_config"]
 
 SAMPLE_RATE = 16_000
 
@@ -102,6 +95,12 @@ class Wav2Vec2FrontEnd(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         return self.states(samples)[-1]
+
+    def student(self, layers: int) -> Wav2Vec2FrontEnd:
+        """A new front-end with this one's stem and first `layers` layers."""
+        made = copy.deepcopy(self)
+        made.truncate(layers)
+        return made
 
     def truncate(self, layers: int) -> None:
         """Keeps the first `layers` encoder layers; the final norm stays. Raises ConfigurationError for more than it has."""
@@ -376,64 +375,9 @@ def whisper_config(state: Mapping[str, Tensor], depth: int) -> WhisperConfig:
     )
 
 
-PRETRAINED: dict[str, Any] = {"wav2vec2": Wav2Vec2Model, "wavlm": WavLMModel, "whisper": WhisperModel}
-
-
-def load_front_end(
-    source: str | Path, *, layers: int | None = None, normalize: bool | None = None
-) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
-    """A pre-trained encoder from a folder in transformers' layout, or by an id of the Hugging Face hub ("owner/name").
-
-    wav2vec 2.0 and XLS-R, WavLM and Whisper are read, from safetensors or else from `pytorch_model.bin` by torch's restricted
-    reader. A folder is never looked up on the network; an id may be downloaded. `layers` keeps the first layers; `normalize`
-    overrides the preprocessor's `do_normalize` (for wav2vec 2.0 and WavLM). Raises ConfigurationError where nothing can be
-    loaded, or a tensor is missing.
-    """
-    name, local = str(source), Path(source).is_dir()
-    if not local and not re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name):
-        raise ConfigurationError(f"There is no folder {name}. Give a transformers folder, or a hub id such as owner/name.")
-    # transformers would have the hub make a copy in safetensors of what has none, unasked.
-    os.environ.setdefault("DISABLE_SAFETENSORS_CONVERSION", "1")
-    try:
-        kind = AutoConfig.from_pretrained(name, local_files_only=local).model_type
-        if kind not in PRETRAINED:
-            raise ConfigurationError(f"{name} is a {kind} model. Choose one of: {', '.join(PRETRAINED)}.")
-        model, loading = PRETRAINED[kind].from_pretrained(
-            name, weights_only=True, attn_implementation="eager", local_files_only=local, output_loading_info=True
-        )
-    except (OSError, RuntimeError, SafetensorError, UnpicklingError) as error:
-        raise ConfigurationError(
-            f"{name} cannot be loaded. Give a transformers folder or an id with model.safetensors or pytorch_model.bin. "
-            f"The cause: {error}"
-        ) from error
-    if missing := sorted(key for key in loading["missing_keys"] if not key.endswith("masked_spec_embed")):
-        raise ConfigurationError(f"{name} lacks {len(missing)} tensors ({missing[0]}, …). Give the complete model.")
-    if normalize is None:
-        normalize = kind != "whisper" and _preprocessor_normalizes(name, local)
-    front_end = _wrap(model.float(), normalize)
-    if layers is not None:
-        front_end.truncate(layers)
-    return front_end
-
-
 def _check_layers(layers: int, depth: int) -> None:
     if not 1 <= layers <= depth:
         raise ConfigurationError(f"{layers} layers cannot be kept of an encoder of {depth}. Choose 1 to {depth}.")
-
-
-def _wrap(model: Any, normalize: bool) -> Wav2Vec2FrontEnd | WhisperFrontEnd:
-    if not isinstance(model, WhisperModel):
-        return Wav2Vec2FrontEnd(model, normalize=normalize).eval()
-    front_end = WhisperFrontEnd(model.config)
-    front_end.encoder.load_state_dict(model.encoder.state_dict(), strict=True)
-    return front_end
-
-
-def _preprocessor_normalizes(name: str, local: bool) -> bool:
-    try:
-        return bool(Wav2Vec2FeatureExtractor.from_pretrained(name, local_files_only=local).do_normalize)
-    except OSError:  # no preprocessor_config.json: raw samples
-        return False
 
 
 def _beyond(key: str, depth: int) -> bool:

@@ -65,7 +65,7 @@ def fit_perceptron(
 
     `groups` names the system or source of each utterance. Each class weighs half, and within it a group by the square root of
     its size; `weights` are further factors (utterances,). `advance` is told of steps done and in all. Raises
-    ConfigurationError where a class has fewer than two groups.
+    ConfigurationError where a class is told to be of one group alone; groups that are not told are "".
     """
     weights = _balanced(bonafide, groups) * (1.0 if weights is None else weights)
     mean, deviation = pooled.mean(axis=0), pooled.std(axis=0)
@@ -89,7 +89,7 @@ def _balanced(bonafide: NDArray[np.bool_], groups: NDArray[np.str_]) -> NDArray[
     for key in (True, False):
         chosen = bonafide == key
         names, numbers, counts = np.unique(groups[chosen], return_inverse=True, return_counts=True)
-        if len(names) < 2:
+        if len(names) == 1 and names[0]:  # "": the corpus does not tell, as ASVspoof does not of its bona fide speech.
             raise ConfigurationError("A perceptron needs two systems and two sources of bona fide speech at least. Give more.")
         own = counts[numbers] ** -0.5
         weights[chosen] = own / own.sum() * len(groups) / 2
