@@ -26,6 +26,7 @@ __all__ = [
     "AugmentRecipe",
     "Codec",
     "augment",
+    "compress",
     "limit_band",
     "opus_quality",
     "round_trip",
@@ -58,6 +59,7 @@ CODECS = (
     Codec("WAV", "IMA_ADPCM", 16_000),
 )
 TELEPHONES = tuple(codec for codec in CODECS if codec.rate == 8_000)
+FILES = tuple(codec for codec in CODECS if codec.rate == 16_000 and codec.container != "WAV")
 
 
 class AugmentRecipe(BaseModel):
@@ -174,6 +176,13 @@ def code(x: Samples, rng: Generator, codecs: Sequence[Codec] = CODECS) -> Sample
 def transmit(x: Samples, rng: Generator) -> Samples:
     """As the other end of a call hears it: through a telephone's codec, or a microphone that suppresses noise."""
     return telephone(x, rng) if rng.random() < 0.5 else suppress_noise(x, rng)
+
+
+def compress(x: Samples, rng: Generator) -> Samples:
+    """A round trip through a file of few bits: Opus at 6 to 24 kbit/s, MP3 or Vorbis at their lower qualities."""
+    codec = FILES[int(rng.integers(len(FILES)))]
+    quality = opus_quality(float(rng.uniform(6, 24))) if codec.subtype == "OPUS" else float(rng.uniform(0.7, 0.95))
+    return round_trip(x, codec, quality)
 
 
 def telephone(x: Samples, rng: Generator) -> Samples:

@@ -18,7 +18,7 @@ from vivavoce_calibration.corpora import Trial
 
 from ..checkpoints.load import STUDENT_WINDOW
 from ..networks.perceptron import Perceptron, fit_perceptron
-from .augmentation import RATE, augment, set_level, transmit
+from .augmentation import RATE, augment, compress, limit_band, set_level, transmit
 from .recipe import Recipe, Stage
 
 __all__ = ["Batches", "windows"]
@@ -49,7 +49,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return torch.from_numpy(rows), torch.from_numpy(labels).float()
 
     def copies(self, count: int, transmitted: int = 0) -> Iterator[Tensor]:
-        """The first 4 s of every trial as they are, then other parts at other levels, in batches.
+        """The first 4 s of every trial as they are, then other parts elsewhere: at other levels, in other bands, in batches.
 
         Of these `count` copies of each trial the last `transmitted` are as the other end of a call hears them.
         """
@@ -72,9 +72,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         clip, rng = self._clip(number), np.random.default_rng([self.recipe.seed, turn, 1])
         if again:
             clip = _part(clip, int(rng.integers(STUDENT_WINDOW * 5 // 8, STUDENT_WINDOW + 1)), rng)
-            clip = set_level(clip, rng)
-        if transmitted:
-            clip = transmit(clip, rng)
+            clip = transmit(set_level(clip, rng), rng) if transmitted else _elsewhere(clip, turn, rng)
         return np.resize(clip[:STUDENT_WINDOW], STUDENT_WINDOW)
 
     def _example(self, label: int, rng: Generator) -> NDArray[np.float32]:
@@ -103,6 +101,14 @@ def _part(clip: NDArray[np.float32], wanted: int, rng: Generator) -> NDArray[np.
     """`wanted` samples of a clip from a random place, or all of a shorter one."""
     start = int(rng.integers(max(1, len(clip) - wanted + 1)))
     return clip[start : start + wanted]
+
+
+def _elsewhere(clip: NDArray[np.float32], turn: int, rng: Generator) -> NDArray[np.float32]:
+    """At another level; of four turns two through another band before it, and one out of a file of few bits after it."""
+    if turn % 2:
+        return set_level(limit_band(clip, rng), rng)
+    levelled = set_level(clip, rng)
+    return levelled if turn % 4 else compress(levelled, rng)
 
 
 def _groups(trials: Sequence[Trial], key: str) -> tuple[list[NDArray[np.int64]], NDArray[np.float64]]:

@@ -84,8 +84,9 @@ class Stage(_Strict):
     `train` "back-end" leaves the front-end as it is: a fresh back-end's gradients would spoil what its layers have learnt.
     `score_weight` weighs the distance from the score of a perceptron of the teacher's states, which is fitted first.
     `fit` fits the student's own before the first step. Both are fitted on so many copies of each clip: the
-    first 4 s as they are, then other parts at other levels; the last `transmitted` of them as the other end of a call hears
-    them (telephones' codecs, noise suppression), of which each counts `transmitted_weight`.
+    first 4 s as they are, then other parts at other levels, half of them in another band, a quarter out of files of few bits;
+    the last `transmitted` of them as the other end of a call hears them (telephones' codecs, noise suppression), of which each
+    counts `transmitted_weight`.
     """
 
     name: str

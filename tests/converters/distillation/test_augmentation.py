@@ -86,6 +86,13 @@ def test_a_call_is_a_telephone_or_suppression() -> None:
     assert 0 < narrow < 12
 
 
+def test_a_file_of_few_bits_keeps_the_voice_and_not_the_samples() -> None:
+    for seed in range(6):
+        given = effects.compress(SPEECH, np.random.default_rng(seed))
+        assert np.corrcoef(np.abs(np.fft.rfft(SPEECH)), np.abs(np.fft.rfft(given)))[0, 1] > 0.9
+        assert np.std(given - SPEECH) > 0.03 * np.std(SPEECH)
+
+
 def test_mixing_reaches_the_ratio() -> None:
     noise = np.random.default_rng(1).standard_normal(len(SPEECH)).astype(np.float32)
     added = effects.mix(SPEECH, noise, 10.0) - SPEECH

@@ -162,6 +162,18 @@ def test_transmitted_copies_come_last(trials: list[Trial], monkeypatch: pytest.M
     assert not transmitted.any()
 
 
+def test_of_four_copies_elsewhere_two_are_in_another_band_and_one_is_compressed(
+    trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[str] = []
+    for name in ("limit_band", "compress"):
+        monkeypatch.setattr(
+            f"vivavoce_converters.distillation.batches.{name}", lambda x, rng, name=name: heard.append(name) or x
+        )
+    list(Batches(trials, RECIPE.model_copy(update={"batch": 4})).copies(2))
+    assert heard == ["compress", "limit_band", "limit_band"] * (len(trials) // 4)
+
+
 def test_more_copies_than_there_are_cannot_be_transmitted() -> None:
     with pytest.raises(ValidationError, match="raise fit"):
         Stage(name="x", steps=1, learning_rate=1, feature_weight=0, label_weight=1, fit=1, transmitted=2)
