@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from fractions import Fraction
 
 import numpy as np
@@ -32,10 +31,10 @@ NEEDED = 3
 """Errors that a rate must make expect: N trials without a single one show with 95 % confidence only that it is below 3 / N."""
 
 
-def table(bonafide: ArrayLike, spoof: ArrayLike, *, corpus: str, names: Iterable[str] = NAMES) -> tuple[OperatingPoint, ...]:
-    """The operating points of `names` that the trials support. Raises ConfigurationError as `operating_point` does."""
+def table(bonafide: ArrayLike, spoof: ArrayLike, *, corpus: str) -> tuple[OperatingPoint, ...]:
+    """The operating points of `NAMES` that the trials support. Raises ConfigurationError as `operating_point` does."""
     sizes = {"fpr": np.size(spoof), "fnr": np.size(bonafide)}
-    supported = [name for name in names if name in PROMISELESS or sizes[name[:3]] >= trials_needed(name)]
+    supported = [name for name in NAMES if name in PROMISELESS or sizes[name[:3]] >= trials_needed(name)]
     return tuple(operating_point(name, bonafide, spoof, corpus=corpus) for name in supported)
 
 

@@ -11,13 +11,13 @@ from .corpora import Trial
 __all__ = ["representative"]
 
 
-def representative(trials: Sequence[Trial], count: int, *, seed: int = 0) -> list[Trial]:
+def representative(trials: Sequence[Trial], count: int) -> list[Trial]:
     """`count` trials, or all where there are fewer, drawn in turn from every group of class, system or source, and codec.
 
     Each group gives one before any gives a second, and speakers that were drawn come last, so rare systems and codecs are
-    there as surely as common ones. The same seed gives the same sample.
+    there as surely as common ones. The sample is always the same.
     """
-    rng = random.Random(seed)
+    rng = random.Random(0)
     groups: defaultdict[tuple[str, str, str], list[Trial]] = defaultdict(list)
     for trial in rng.sample(list(trials), len(trials)):
         groups[trial.key, trial.group, trial.codec or ""].append(trial)

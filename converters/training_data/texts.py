@@ -11,12 +11,10 @@ from numpy.random import Generator
 
 from .packages import unpack
 
-__all__ = ["LANGUAGES", "OWN", "sentences", "text"]
+__all__ = ["OWN", "sentences", "text"]
 
 GAME = "fillets-ng-data"
-GAME_LANGUAGES = ("bg", "cs", "de", "en", "es", "fr", "it", "nl", "pl", "ru", "sv")
 OWN: dict[str, list[str]] = tomllib.loads(Path(__file__).with_name("sentences.toml").read_text(encoding="utf-8"))
-LANGUAGES = (*GAME_LANGUAGES, *OWN)
 LINE = re.compile(r'dialogStr\("((?:[^"\\]|\\.)*)"\)')
 ENGLISH = re.compile(r'dialogId\("[^"]*",\s*"[^"]*",\s*"((?:[^"\\]|\\.)*)"\)')
 CHARACTERS_PER_SECOND = {"ja": 6.0, "hi": 10.0, "mr": 10.0, "te": 10.0}

@@ -31,7 +31,6 @@ __all__ = [
     "Countermeasure",
     "load_countermeasure",
     "load_strictly",
-    "multiply_accumulates",
     "parameters",
     "save_countermeasure",
 ]
@@ -193,24 +192,3 @@ def _back_end(shape: dict[str, Any]) -> BackEnd:
 def parameters(module: nn.Module) -> int:
     """How many trainable numbers a module holds."""
     return sum(p.numel() for p in module.parameters())
-
-
-def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
-    """Multiply-accumulates of the convolutions and linear layers in one forward pass, as the field counts them."""
-    total = 0
-
-    def count(layer: nn.Module, _: Any, output: Tensor) -> None:
-        nonlocal total
-        weight = cast(Tensor, layer.weight)
-        positions = output.numel() // weight.shape[0]
-        total += positions * weight.numel()
-
-    layers = (nn.Conv1d, nn.Conv2d, nn.Linear)
-    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, layers)]
-    try:
-        with torch.no_grad():
-            module(*inputs)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    return total

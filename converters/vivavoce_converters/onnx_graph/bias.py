@@ -65,7 +65,7 @@ def multiply_bytes(
     if graph.maker(UNIT) is None:
         numbers: dict[str, Any] = {"int8": np.int8(1), "step": np.float32(1), "zero": np.int8(0)}
         inputs = [graph.constant(f"{UNIT}/{key}", np.asarray(number)) for key, number in numbers.items()]
-        # Of a DequantizeLinear that several nodes read, ONNX Runtime makes one for each, at 4 microseconds.
+        # Of a DequantizeLinear that several nodes read, ONNX Runtime makes one for each.
         graph.add(graph.nodes[0], "Abs", [graph.add(graph.nodes[0], "DequantizeLinear", inputs, f"{UNIT}/float")], UNIT)
     whole = graph.constant(f"{name}/int8", weights)
     # Without a zero point of the weights, which no other product reads, ONNX Runtime (1.18 to 1.24) leaves a product as it is

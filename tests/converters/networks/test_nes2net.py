@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from vivavoce.errors import ConfigurationError
 from vivavoce_converters.networks.aasist import Aasist, AasistConfig, GraphPool
-from vivavoce_converters.networks.countermeasure import Countermeasure, multiply_accumulates, parameters
+from vivavoce_converters.networks.countermeasure import Countermeasure, parameters
 from vivavoce_converters.networks.layer_merging import Merge
 from vivavoce_converters.networks.nes2net import AdditiveNest, AttentiveStatistics, Nes2Net, Nes2NetConfig, WeightedNest
 
@@ -27,6 +27,27 @@ def shaken(module: nn.Module) -> nn.Module:
             if tensor.is_floating_point():
                 tensor.add_(torch.rand_like(tensor) if "running_var" in name else 0.3 * torch.randn_like(tensor))
     return module.eval()
+
+
+def multiply_accumulates(module: nn.Module, *inputs: Tensor) -> int:
+    """Multiply-accumulates of the convolutions and linear layers in one forward pass, as the field counts them."""
+    total = 0
+
+    def count(layer: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal total
+        weight = cast(Tensor, layer.weight)
+        positions = output.numel() // weight.shape[0]
+        total += positions * weight.numel()
+
+    layers = (nn.Conv1d, nn.Conv2d, nn.Linear)
+    hooks = [m.register_forward_hook(count) for m in module.modules() if isinstance(m, layers)]
+    try:
+        with torch.no_grad():
+            module(*inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return total
 
 
 @pytest.mark.parametrize(

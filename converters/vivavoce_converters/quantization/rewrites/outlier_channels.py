@@ -2,8 +2,7 @@
 
 x W = x' W' + x_O W_O, where O are the channels of the largest values and W' has zeros in their rows (Dettmers, Lewis, Belkada,
 Zettlemoyer, "LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale", NeurIPS 2022, section 3.2; arXiv 2208.07339).
-Here the channels are chosen once, for all inputs. Whisper's fourth layer has feed-forward states of up to 90 in eight of 2,048
-channels and of 17 at most in all others.
+Here the channels are chosen once, for all inputs.
 """
 
 from __future__ import annotations
@@ -25,8 +24,8 @@ __all__ = ["outlier_channels", "rows_made_by", "split_channels", "split_outliers
 
 Channels = NDArray[np.intp]
 WORTH = 0.75
-"""What parting must leave of the rounding error at most. With 2,048 inputs, 512 outputs and 201 frames it took a twentieth of
-a product's time (3.63 ms instead of 3.47, one thread, AVX2), and a second byte for each value takes as long as the first."""
+"""What parting must leave of the rounding error at most: it takes about a twentieth of a product's time, a second byte for
+each value takes as long as the first."""
 SHARE = 16
 """How many times as many inputs there must be as may be parted: of fewer than 256, sixteen would be no outliers."""
 
