@@ -198,6 +198,9 @@ def _in_processes(trials: Sequence[Trial], scorer: Scorer, jobs: int) -> Iterato
         raise VivavoceError(
             "A process that scores was killed. Run again to go on, with fewer jobs if memory is short."
         ) from error
+    else:
+        # An interpreter that ends while its executor does writes a traceback.
+        pool.shutdown()
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
 

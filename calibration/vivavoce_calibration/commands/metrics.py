@@ -40,7 +40,10 @@ def metrics_command(
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Everything as JSON, instead of tables.")] = False,
 ) -> int:
-    """Compute EER, minDCF, Cllr, t-DCF, a-DCF, t-EER and more as the challenges do, from scores and keys alone."""
+    """Compute a challenge's metrics from scores and keys.
+
+    EER, minDCF, Cllr, t-DCF, a-DCF, t-EER and more, as the challenges do, without a bundle.
+    """
     from ..challenges.files import read_matched, read_verifier
     from ..challenges.scorecard import scorecard
 

@@ -16,7 +16,7 @@ from ..errors import VivavoceError
 from ..terminal.console import CUT_OFF, INTERRUPTED, UNUSABLE, drop_output, tell_error
 from .bench import bench
 from .devices import devices
-from .helping import EXAMPLES, Verbs, in_words
+from .helping import EXAMPLES, OneVerb, Verbs, in_words
 from .info import info
 from .listen import listen
 from .scan import scan
@@ -59,7 +59,7 @@ def build() -> typer.Typer:
     )
     app.callback()(_options)
     for name, verb in VERBS.items():
-        app.command(name, epilog=_examples(name))(_guarded(in_words(verb)))
+        app.command(name, cls=OneVerb, epilog=_examples(name))(_guarded(in_words(verb)))
     for entry in entry_points(group=GROUP):
         if entry.name not in VERBS:
             _add(app, entry)
@@ -87,7 +87,7 @@ def _options(show_version: VersionOption = False) -> None:
 def _add(app: typer.Typer, entry: EntryPoint) -> None:
     """Adds another package's verb; one that cannot be loaded says why when it is called, and spoils nothing else."""
     try:
-        app.command(entry.name, epilog=_examples(entry.name))(_guarded(in_words(entry.load())))
+        app.command(entry.name, cls=OneVerb, epilog=_examples(entry.name))(_guarded(in_words(entry.load())))
     except Exception as error:  # Whatever another package's module does while it is imported.
         ignored = {"allow_extra_args": True, "ignore_unknown_options": True}
         app.command(entry.name, context_settings=ignored)(_guarded(_failing(entry, error)))

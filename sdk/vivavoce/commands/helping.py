@@ -6,10 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 
-from typer.core import TyperGroup
+from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
-__all__ = ["EXAMPLES", "Verbs", "in_words"]
+__all__ = ["EXAMPLES", "OneVerb", "Verbs", "in_words"]
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -59,13 +59,23 @@ def _within(kind: object) -> list[object]:
     return [kind, *(one for part in get_args(kind) for one in _within(part))]
 
 
+class OneVerb(TyperCommand):
+    """A verb whose arguments go by their names, without what Python calls their types."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for one in self.params:
+            if isinstance(one, TyperArgument):
+                vars(one)["display_type_rich"] = lambda ctx: None
+
+
 class Verbs(TyperGroup):
     """The verbs in two groups: for who uses a model, and for who makes one."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         found = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
-        limit = formatter.width - 6 - max(map(len, found))
-        rows = [(name, verb.get_short_help_str(limit)) for name, verb in found.items() if verb]
+        # What is longer than a line is wrapped, not cut.
+        rows = [(name, verb.get_short_help_str(limit=200)) for name, verb in found.items() if verb]
         for title, own in (("Commands", True), (BUILDERS, False)):
             if part := [row for row in rows if (row[0] in USERS) == own]:
                 with formatter.section(title):

@@ -74,14 +74,14 @@ def scan(
         paths = [*(paths or ()), str(resources.files("vivavoce") / "demo")]
     if not paths:
         raise ConfigurationError("There is nothing to scan. Give recordings or folders, or try: vivavoce scan --demo")
-    found = search(paths)
+    found, chosen = search(paths), channel_of(channel)
     detector = Detector(bundle, operating_point=operating_point, accept=accept, reject=reject, threads=threads)
     out = console()
     tally, start = Tally(of=len(found.recordings), passed_over=found.passed_over), perf_counter()
     writer: Writer = JsonLines() if json else CsvLines() if csv else Rows(out, detector, segments is not None)
     try:
         with bar_below(out) as advance:
-            for done, outcome in enumerate(judge(found.recordings, detector, jobs, channel_of(channel), segments), start=1):
+            for done, outcome in enumerate(judge(found.recordings, detector, jobs, chosen, segments), start=1):
                 with uninterrupted():
                     _write(writer, outcome, tally)
                     tally.add(outcome)

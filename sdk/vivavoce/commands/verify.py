@@ -46,7 +46,7 @@ def verify(
     Exit code: 0 everything is as it should be, 1 something is not, 2 the command could not run.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-f]{12,64}", sha256.lower()):
-        raise ConfigurationError(f"{sha256} is no sha256. Give its 64 hexadecimal digits, or the first 12 or more.")
+        raise ConfigurationError(f'"{sha256}" is no sha256. Give its 64 hexadecimal digits, or the first 12 or more.')
     path = bundle_path(bundle)
     if not path.exists():
         raise ConfigurationError(f"{path} does not exist. Give a bundle's folder, or default.")

@@ -457,12 +457,13 @@ def test_help_tells_the_story_on_one_screen() -> None:
     done = process("--help", env={**os.environ, "COLUMNS": "80"})
     lines = done.stdout.splitlines()
     assert done.returncode == 0
-    others = importlib.metadata.entry_points(group="vivavoce.commands")
+    others = [entry.name for entry in importlib.metadata.entry_points(group="vivavoce.commands")]
     assert len(lines) - len(others) <= 26
     assert all(len(line) <= 80 for line in lines)
-    for verb in VERBS:
+    for verb in (*VERBS, *others):
         (summary,) = [line for line in lines if line.startswith(f"  {verb} ")]
-        assert not summary.endswith("...")
+        assert summary.endswith(".")
+    assert "..." not in run("--help", env={"COLUMNS": "50"}).stdout.split("Commands:")[1]
 
 
 def test_version_and_usage_errors() -> None:
@@ -479,6 +480,7 @@ def test_help_of_every_verb_needs_no_extra() -> None:
         done = process(verb, "--help", before=hidden)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.startswith("Usage: ")
+        assert not re.search(r"<\w+(\[[^>]*)?>", done.stdout)
 
 
 @pytest.mark.parametrize("module", ["typer", "rich"])
