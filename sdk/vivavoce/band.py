@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from numbers import Real
 
 from .bundle import Bundle, Manifest, OperatingPoint, Rate
-from .errors import ConfigurationError
+from .errors import ConfigurationError, real
 from .rates import clopper_pearson
 
 __all__ = ["Band", "Choice", "Shares", "choose", "symmetric"]
@@ -126,8 +125,8 @@ def _point(bundle: Bundle, chosen: str | float) -> OperatingPoint:
 
 def _number(chosen: object) -> float | None:
     """A threshold: a number of any type, or one as it is written."""
-    if isinstance(chosen, bool) or not isinstance(chosen, str | Real):
-        return None
+    if not isinstance(chosen, str):
+        return real(chosen)
     try:
         return float(chosen)
     except ValueError:

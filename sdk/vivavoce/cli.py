@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from typing import Any, NoReturn
 
@@ -16,6 +17,8 @@ UNUSABLE, INTERRUPTED = 2, 130
 def _whole(stream: Any) -> Any:
     """An output that takes any text, and raises where it cannot write all of it: without a buffer, as PYTHONUNBUFFERED wants,
     it drops what a full disk has no room for."""
+    if stream is None:  # It was closed before the process began.
+        return open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123
     if not isinstance(stream, io.TextIOWrapper):
         return stream
     if isinstance(stream.buffer, io.RawIOBase):

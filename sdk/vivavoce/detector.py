@@ -61,7 +61,7 @@ class Detector:
         precision: str | None = None,
         session_options: onnxruntime.SessionOptions | None = None,
     ) -> None:
-        whole("threads", threads, "threads")
+        whole("threads", threads, "threads", most=1024)
         self._bundle = open_bundle(bundle)
         self._band = choose(self._bundle, operating_point, accept, reject)
         self._gate = SpeechGate if speech_gate else OpenGate
@@ -284,6 +284,8 @@ class Detector:
         return Stream(follow, channels=channels, channel=channel)
 
     def _policys_judge(self, policy: Policy) -> Judge:
+        if not isinstance(policy, Policy):
+            raise ConfigurationError(f"{policy!r} is no policy. Give vivavoce.Policy(...).")
         return self._judge(policy.operating_point, policy.accept, policy.reject)
 
     def _judge(self, operating_point: Choice, accept: Choice, reject: Choice) -> Judge:

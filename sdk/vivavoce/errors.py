@@ -4,9 +4,11 @@ Below them are the checks of settings that many things share."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
+from typing import Any
 
 __all__ = [
     "AudioError",
@@ -18,6 +20,7 @@ __all__ = [
     "few",
     "needs_extra",
     "number",
+    "real",
     "whole",
 ]
 
@@ -60,18 +63,32 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise MissingExtra(error.name or "A module", extra) from error
 
 
-def whole(name: str, value: object, of: str, *, least: int = 1) -> int:
-    """A setting that is a whole number, `least` or more. Raises ConfigurationError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ConfigurationError(f"{name}={value!r} is not a number of {of}. Give {least} or more.")
+def whole(name: str, value: object, of: str, *, least: int = 1, most: int | None = None) -> int:
+    """A setting that is a whole number from `least` to `most`. Raises ConfigurationError for anything else."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or not least <= int(value) <= (most or math.inf):
+        range_of = f"{least} to {most}" if most else f"{least} or more"
+        raise ConfigurationError(f"{name}={value!r} is not a number of {of}. Give {range_of}.")
     return int(value)
 
 
 def number(name: str, value: object) -> float:
     """A setting that is a number. Raises ConfigurationError for anything else."""
-    if isinstance(value, bool) or not isinstance(value, Real):
+    found = real(value)
+    if found is None:
         raise ConfigurationError(f"{name}={value!r} is not a number. Give one.")
-    return float(value)
+    return found
+
+
+def real(value: Any) -> float | None:
+    """A number of Python's, NumPy's or torch's, alone or as an array without axes; None for anything else."""
+    if getattr(value, "shape", None) == ():
+        value = value.item()
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return None
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
 
 
 def few(names: Iterable[object]) -> str:

@@ -67,6 +67,7 @@ def test_two_thresholds_tell_what_became_of_the_trials(bundle: Bundle) -> None:
         ({"operating_point": "fnr=2%"}, -1.5, -1.5),
         ({"operating_point": np.float32(0.5)}, 0.5, 0.0),
         ({"operating_point": np.int64(-1)}, -1.0, -1.0),
+        ({"operating_point": np.array(-1.0)}, -1.0, -1.0),
         ({"operating_point": "-0.25"}, -0.25, -0.25),
         ({"accept": 3, "reject": 1}, 3.0, 0.0),
         ({"accept": "fpr=30%", "reject": "fnr=40%"}, 0.25, 0.0),  # one threshold between them keeps both rates

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import io
-import numbers
 import os
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, BinaryIO, Literal, TypeAlias
 
@@ -12,8 +12,8 @@ import numpy as np
 import soundfile
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import AudioError, ConfigurationError, VivavoceError
-from .containers import STARTS
+from ..errors import AudioError, ConfigurationError, VivavoceError, real
+from .containers import FOREIGN, STARTS
 
 __all__ = [
     "RATES",
@@ -53,9 +53,13 @@ def as_samples(source: Any, sample_rate: Any) -> tuple[Samples, int]:
         source, sample_rate = _pair(source)
     if isinstance(source, str | os.PathLike) or hasattr(source, "read"):
         raise AudioError("A recording says its own sample rate. Leave sample_rate out; it is for samples alone.")
+    if isinstance(source, tuple) and len(source) == 2 and real(source[1]) is not None and real(source[0]) is None:
+        raise AudioError("The samples come with a rate of their own. Give it once: detect(samples, sample_rate).")
     rate = as_rate("The array", sample_rate)
     if isinstance(source, bytes | bytearray | memoryview):
         refuse_header("The byte string", bytes(source[:16]))
+        if len(source) % 2:
+            raise AudioError(f"{len(source)} bytes are no whole samples of 16 bits. Give all of them, and no more.")
         array: NDArray[Any] = np.frombuffer(source, "<i2", len(source) // 2)
     else:
         array = as_array(source)
@@ -71,6 +75,8 @@ def as_samples(source: Any, sample_rate: Any) -> tuple[Samples, int]:
 
 def _pair(source: Any) -> tuple[Any, Any]:
     if not isinstance(source, tuple):
+        if isinstance(source, Mapping):
+            raise AudioError("A mapping is not an audio source. Give what is in it: the samples and their rate.")
         if hasattr(source, "__array__") or hasattr(source, "__len__"):
             raise AudioError("Samples do not say their rate. Give it in hertz: detect(samples, sample_rate).")
         raise AudioError(
@@ -79,13 +85,9 @@ def _pair(source: Any) -> tuple[Any, Any]:
         )
     if len(source) != 2:
         raise AudioError(f"A tuple of {len(source)} is not an audio source. Give (samples, sample_rate).")
-    if _is_number(source[0]) and not _is_number(source[1]):
+    if real(source[0]) is not None and real(source[1]) is None:
         raise AudioError("(sample_rate, samples) is SciPy's order. Give (samples, sample_rate).")
     return source[0], source[1]
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) or (hasattr(value, "shape") and value.shape == ())
 
 
 def as_array(samples: Any) -> NDArray[Any]:
@@ -126,12 +128,10 @@ def as_rate(name: str, rate: Any, error: type[VivavoceError] = AudioError) -> in
     """A rate in hertz as an int, from a whole number of any type. Raises AudioError, or another error, for what is none, or out
     of range."""
     low, high = RATES
-    whole = None
-    if _is_number(rate) and not isinstance(rate, bool | np.bool_):
-        value = float(rate)
-        whole = int(value) if value.is_integer() else None
-    if whole is None:
+    value = real(rate)
+    if value is None or not value.is_integer():
         raise error(f"{name} has a sample rate of {rate!r}. Give it in hertz, as a whole number from {low} to {high}.")
+    whole = int(value)
     if not low <= whole <= high:
         raise error(f"{name} has a sample rate of {whole} Hz. Rates from {low} to {high} Hz are supported; resample it.")
     return whole
@@ -162,11 +162,8 @@ def check_channel(channel: Any, channels: int) -> None:
 
 def refuse_header(name: str, head: bytes) -> None:
     """Raises AudioError where what is said to be raw samples begins like a recording."""
-    if head.startswith(STARTS):
-        raise AudioError(
-            f"{name} begins with {head[:4].decode('ascii', 'replace')}, like a recording: these are no raw samples. "
-            f"Leave its rate and format out."
-        )
+    if head.startswith((*STARTS, *FOREIGN)) or head[4:8] == b"ftyp":
+        raise AudioError(f"{name} begins like a recording: these are no raw samples. Leave its rate and format out.")
 
 
 @cache

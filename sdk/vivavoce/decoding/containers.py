@@ -18,6 +18,7 @@ from .recording import Bytes
 
 __all__ = [
     "FLAC_MARKS",
+    "FOREIGN",
     "LONGEST_START",
     "OPEN_END",
     "STARTS",
@@ -98,6 +99,9 @@ BODIES = {b"FORMAIFF": b"SSND", b"FORMAIFC": b"SSND", b"FORM8SVX": b"BODY", b"FO
 
 STARTS = (*FAMILIES, b".snd", b"dns.", FLAC, b"OggS", b"ID3", b"NIST_1A")
 """How recordings begin that are no samples."""
+
+FOREIGN = (b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR", b"wvpk", b"MAC ", b"TTA1", b"FLV\1", b"Creative Voice")
+"""How recordings of other kinds begin, as long that no samples do by chance: Matroska and WebM, ASF, AMR and more."""
 
 LONGEST_START = max(map(len, STARTS))
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .containers import STARTS
+from .containers import FOREIGN, STARTS
 
 __all__ = ["AUDIO_SUFFIXES", "Found", "find", "told"]
 
@@ -80,18 +80,7 @@ BESIDE = frozenset(
 )
 """How the names of files end that lie beside recordings and are none."""
 
-SIGNS = (
-    *STARTS,
-    b"\x1aE\xdf\xa3",
-    b"0&\xb2u\x8ef\xcf\x11",
-    b"#!AMR",
-    b"wvpk",
-    b"MAC ",
-    b"TTA1",
-    b"\xff\xfb",
-    b"\xff\xf3",
-    b"\xff\xf1",
-)
+SIGNS = (*STARTS, *FOREIGN, b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
 
 
 @dataclass
@@ -140,7 +129,7 @@ def _sort(found: Found, path: str, name: str) -> None:
 def _looks_like_one(path: str) -> bool:
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            head = file.read(12)
+            head = file.read(16)
     except OSError:
         return False
     return head.startswith(SIGNS) or head[4:8] == b"ftyp"

@@ -216,7 +216,7 @@ def _at_path(path: str, stop: threading.Event, keep: Any) -> Bytes:
             f"{path} is a folder, not a file. Give the path of a recording, or a folder to `vivavoce scan`."
         ) from error
     except (FileNotFoundError, ValueError) as error:
-        raise AudioError(f"{path} is not a file. {_hint(path)}") from error
+        raise AudioError(f"{path or 'An empty path'} is not a file. {_hint(path)}") from error
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror}.") from error
     return Bytes(path, file, stop)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from ..errors import AudioError, ConfigurationError, VivavoceError
+from ..errors import AudioError, VivavoceError, whole
 
 __all__ = ["in_order"]
 
@@ -21,10 +21,9 @@ AHEAD = 2
 def in_order(work: Callable[[Thing, threading.Event], Any], things: Iterable[Thing], jobs: int) -> Generator[Any, None, None]:
     """What `work` gives for each thing, or the error that it raises, in their order; `jobs` are in work at a time.
 
-    The event is set once nobody wants the rest. Raises ConfigurationError at once for `jobs` below 1.
+    The event is set once nobody wants the rest. Raises ConfigurationError at once for `jobs` that are no number from 1 to 1024.
     """
-    if not isinstance(jobs, int) or jobs < 1:
-        raise ConfigurationError(f"jobs={jobs} is not possible. Give 1 or more.")
+    jobs = whole("jobs", jobs, "things at a time", most=1024)
     return _one_by_one(work, things) if jobs == 1 else _at_once(work, things, jobs)
 
 

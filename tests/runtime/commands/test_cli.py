@@ -496,6 +496,11 @@ def test_without_a_runtime_scan_says_what_to_install() -> None:
     assert done.stderr.count("\n") == 1
 
 
+def test_without_outputs_the_exit_code_alone_tells(tiny_bundle: Path) -> None:
+    done = process("scan", VOICE, "--bundle", tiny_bundle, before="sys.stdout = sys.stderr = None")
+    assert (done.returncode, done.stdout, done.stderr) == (run("scan", VOICE, "--bundle", tiny_bundle).exit_code, "", "")
+
+
 def test_errors_are_one_sentence_unless_debugging(tmp_path: Path) -> None:
     command = ("scan", "--bundle", tmp_path, VOICE)
     done = process(*command)
