@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -328,8 +329,13 @@ def _subject(
     subset: str | None,
     only: Sequence[str] | None = None,
 ) -> Subject:
+    """What is scored, on what. Raises CorpusError, before hours of scoring, where a class has one trial."""
+    from ..corpora import CorpusError
     from ..evaluation import Subject
 
+    for key, count in Counter(trial.key for trial in trials).items():
+        if count < 2:
+            raise CorpusError(f"One of the {len(trials)} trials is {key}, which has no interval. Give two of each at least.")
     subsets = {trial.subset or "all" for trial in trials}
     chosen = subset or (subsets.pop() if len(subsets) == 1 else "all")
     return Subject.of(scorer, name or corpus.resolve().name, ", ".join([chosen, *(only or ())]))

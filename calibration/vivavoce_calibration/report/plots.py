@@ -108,7 +108,7 @@ def histograms(
             _histogram(panel, classes)
             panel.set(xlabel=label, ylabel="density", yticks=[])
         axes[-1].axvline(threshold, color=_STAND_IN["ink"], linewidth=1.2, linestyle="--")
-        axes[0].legend(loc="best")
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
         medians = [f"{np.median(scores):.2f}" for scores in (raw if ratios is None else ratios)]
         told = (
             f"The dashed line is the threshold {threshold:.2f} ({name}). Medians: {medians[0]} bona fide, {medians[1]} spoof."

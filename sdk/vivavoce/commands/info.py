@@ -121,14 +121,14 @@ def _points(manifest: Manifest) -> Iterator[Table]:
 def _bands(bundle: Bundle) -> Iterator[Table]:
     """What becomes of living and synthetic voices with two thresholds, for each pair of equal rates."""
     rows = [
-        (_both(band) if who == "living" else "", who, *(_rate(share).replace(" %", "") for share in shares.all()))
+        (f"{_both(band)} {who}", *(_rate(share).replace(" %", "") for share in shares.all()))
         for band in symmetric(bundle)
-        for who, shares in (("living", band.living), ("synthetic", band.synthetic))
+        for who, shares in (("living", band.living), ("spoof", band.synthetic))
         if shares
     ]
     if rows:
-        header = ("fpr and fnr", "voices", "accepted, %", "undecided, %", "rejected, %")
-        yield table(header, rows, title="Two thresholds: accept fpr, reject fnr")
+        header = ("voices", "accepted", "undecided", "rejected")
+        yield table(header, rows, title="Two thresholds: accept fpr, reject fnr; in %")
 
 
 def _both(band: Band) -> str:

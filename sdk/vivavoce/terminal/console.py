@@ -70,6 +70,9 @@ RejectOption = Annotated[
 STDIN = "-"
 """What stands for standard input."""
 
+GAP = 2
+"""Spaces between columns."""
+
 WORDS = {"bonafide": "bona fide", "spoof": "spoof", "undecided": "undecided", "unreadable": "unreadable"}
 
 # Sign, sign for terminals that know ASCII alone, style.
@@ -101,7 +104,7 @@ def console(*, stderr: bool = False) -> Console:
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | None = None) -> Table:
     """Rows under bold column names, without lines."""
-    built = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title=title, title_justify="left", title_style="")
+    built = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), title=title, title_justify="left", title_style="")
     for name in header:
         built.add_column(name, overflow="fold")
     for row in rows:
@@ -111,7 +114,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], *, title: str | 
 
 def grid(rows: Mapping[str, str]) -> Table:
     """Names in bold and what belongs to each."""
-    built = Table.grid(padding=(0, 2, 0, 0))
+    built = Table.grid(padding=(0, GAP, 0, 0))
     built.add_column(style="bold", no_wrap=True)
     built.add_column(overflow="fold")
     for name, value in rows.items():
@@ -124,7 +127,28 @@ def show(out: Console, *tables: Table | Text) -> None:
     for number, built in enumerate(tables):
         if number:
             out.print()
+        if isinstance(built, Table):
+            _keep_words(built, out.width)
         out.print(built, soft_wrap=False)
+
+
+def _keep_words(built: Table, width: int) -> None:
+    """Breaks the cells of a table that is too wide between words alone, where there is room for the longest of each column, and
+    keeps as many columns whole below their headers as it can."""
+    bodies = [list(map(str, column.cells)) for column in built.columns]
+    cells = [[str(column.header), *body] for column, body in zip(built.columns, bodies, strict=True)]
+    if sum(max(map(len, column)) for column in cells) + GAP * (len(cells) - 1) <= width:
+        return
+    words = [max(map(len, " ".join(column).split()), default=0) for column in cells]
+    gap = next((gap for gap in (GAP, 1) if sum(words) + gap * (len(cells) - 1) <= width), None)
+    if gap is None:
+        return
+    built.padding = (0, gap, 0, 0)
+    spare = width - sum(words) - gap * (len(cells) - 1)
+    lacking = [max(0, max(map(len, body), default=0) - least) for body, least in zip(bodies, words, strict=True)]
+    for lack, column, least in sorted(zip(lacking, built.columns, words, strict=True), key=lambda one: one[0]):
+        column.width = least + min(spare, lack)
+        spare -= min(spare, lack)
 
 
 def mark(kind: str, out: Console) -> Text:

@@ -496,6 +496,20 @@ def test_without_a_runtime_scan_says_what_to_install() -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("width", "expected"),
+    [
+        (40, ["name  rate", "a     1 % (0.5–9.9)"]),
+        (15, ["name  rate", "a     1 %", "      (0.5–9.9)"]),
+        (14, ["name rate", "a    1 %", "     (0.5–9.9)"]),
+    ],
+)
+def test_narrow_tables_break_between_words(width: int, expected: list[str]) -> None:
+    printed = StringIO()
+    terminal.show(Console(width=width, file=printed), terminal.table(("name", "rate"), [("a", "1 % (0.5–9.9)")]))
+    assert [line.rstrip() for line in printed.getvalue().splitlines()] == expected
+
+
 def test_without_outputs_the_exit_code_alone_tells(tiny_bundle: Path) -> None:
     done = process("scan", VOICE, "--bundle", tiny_bundle, before="sys.stdout = sys.stderr = None")
     assert (done.returncode, done.stdout, done.stderr) == (run("scan", VOICE, "--bundle", tiny_bundle).exit_code, "", "")
