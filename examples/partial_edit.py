@@ -8,8 +8,9 @@ Every recording has a lowest stretch; it tells where to listen first. docs/limit
 from __future__ import annotations
 
 import argparse
+import sys
 
-from vivavoce import Detector
+from vivavoce import Detector, VivavoceError
 from vivavoce.result import lowest_stretch
 
 
@@ -31,4 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        sys.exit(main())
+    except VivavoceError as error:
+        sys.exit(f"Error: {error}")

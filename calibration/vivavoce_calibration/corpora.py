@@ -356,8 +356,9 @@ def _read_vivavoce(layout: Layout, tree: _Tree) -> Iterator[Trial]:
 
 def _read_folders(layout: Layout, tree: _Tree) -> Iterator[Trial]:
     """The trials of the folders that are named by a label word, in the corpus or in a folder named by a subset."""
-    paths = [(folder / name).relative_to(tree.root) for folder, name in tree.audio]
-    strange = [Path(name).relative_to(tree.root) for name in find(tree.root).passed_over]
+    # By what scan takes for recordings: one that is named otherwise is one too.
+    found = find(tree.root)
+    paths, strange = ([Path(name).relative_to(tree.root) for name in names] for names in (found.recordings, found.passed_over))
     if others := [path.as_posix() for path in strange if _is_labelled(path)]:
         raise CorpusError(
             f"{len(others)} files in {tree.root} are of no kind that is known: {few(others)}. "

@@ -167,10 +167,12 @@ class Detector:
 
         What cannot be judged is an error in its place (an AudioError, for what is not audio or not whole) and ends nothing.
         Sources are taken as they are needed. Leaving the iterator early drops what is in work. Raises ConfigurationError for
-        `jobs` below 1.
+        `jobs` and a `segment_hop` that cannot be.
         """
 
         judge = self._judge(None, None, None)
+        if segment_hop is not None:
+            Localiser(self._bundle.manifest.audio, segment_hop)  # Or else every source would get its error.
 
         def results_of(source: Source, stop: threading.Event) -> Any:
             results = self._results(judge, source, None, channel, segment_hop, stop)

@@ -302,6 +302,8 @@ def test_recording_of_an_unknown_kind_in_a_labelled_folder_is_named(tmp_path: Pa
     write_audio(tmp_path / "spoof", ["1"], ".m4a")
     assert len(read_corpus(tmp_path)) == 2
     (tmp_path / "spoof" / "notes.txt").write_text("beside")
+    (tmp_path / "spoof" / "take.1").write_bytes(b"fLaC")
+    assert {trial.id for trial in read_corpus(tmp_path)} == {"bonafide/1", "spoof/1", "spoof/take"}
     (tmp_path / "spoof" / "x.unknown").write_bytes(b"whatever")
     with pytest.raises(CorpusError, match=r"of no kind that is known: spoof/x\.unknown"):
         read_corpus(tmp_path)

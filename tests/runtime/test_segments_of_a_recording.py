@@ -56,6 +56,8 @@ def test_silence_has_no_segments(tiny_bundle: Path) -> None:
 def test_hops_that_cannot_be_are_refused(hop: float, message: str, tiny_bundle: Path) -> None:
     with pytest.raises(ConfigurationError, match=message):
         Detector(tiny_bundle).detect(CLIP, segment_hop=hop)
+    with pytest.raises(ConfigurationError, match=message):
+        Detector(tiny_bundle).detect_many([CLIP], segment_hop=hop)
 
 
 def test_the_lowest_stretch_is_the_one_that_stands_out() -> None:
