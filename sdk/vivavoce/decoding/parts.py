@@ -16,7 +16,21 @@ import soundfile
 
 from ..errors import AudioError, MissingExtra
 from .arrays import Samples
-from .containers import FLAC_MARKS, Chunked, chunked, cut_off, damaged, flac_total, joined, longer, mp3_parts, ogg_parts, tags
+from .containers import (
+    FLAC_MARKS,
+    Chunked,
+    chunked,
+    cut_off,
+    damaged,
+    ends_with_flac_frame,
+    flac_total,
+    joined,
+    largest_flac_frame,
+    longer,
+    mp3_parts,
+    ogg_parts,
+    tags,
+)
 from .foreign import check_foreign
 from .rare import MARK, announced, prepared
 from .recording import Bytes, Window
@@ -91,8 +105,11 @@ def _rare(content: Bytes, sound: _Sound) -> Part:
 
 def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
     """A FLAC. Told that its length is unknown, libsndfile reads on to the end, whatever the header says."""
-    total, head = flac_total(content.read(skip, FLAC_HEAD))
-    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS)
+    head = content.read(skip, FLAC_HEAD)
+    if len(head) < FLAC_HEAD:
+        raise cut_off(content.name, 0)
+    total, head = flac_total(head)
+    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS, keep=0 if total else largest_flac_frame(head))
     sound = _Sound.open(content, keep, window)
     if isinstance(sound, Part):
         return sound
@@ -110,6 +127,9 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
             raise joined(content.name, "FLAC")
         if count < total and not content.stopped:
             raise cut_off(content.name, count / total)
+        # Where nobody says how long it is, libsndfile may drop half a frame at the end without a word.
+        if not total and count and not content.stopped and not ends_with_flac_frame(window.tail):
+            raise damaged(content.name, "it ends within a frame")
 
     return Part(sound.samplerate, sound.channels, blocks())
 

@@ -118,11 +118,17 @@ class Window(io.RawIOBase):
     """What a decoder sees: `head`, then the bytes from position `start` on, `length` of them or (None) to the end.
 
     A decoder that calls back cannot be raised through: `error` has what went wrong meanwhile. `marks`, of one length, are
-    looked for in what is read; `marked` says whether one was there.
+    looked for in what is read; `marked` says whether one was there. `tail` has the last `keep` bytes that were read.
     """
 
     def __init__(
-        self, content: Bytes, head: bytes = b"", start: int = 0, length: int | None = None, marks: tuple[bytes, ...] = ()
+        self,
+        content: Bytes,
+        head: bytes = b"",
+        start: int = 0,
+        length: int | None = None,
+        marks: tuple[bytes, ...] = (),
+        keep: int = 0,
     ) -> None:
         super().__init__()
         self._content, self._head, self._start = content, head, start
@@ -132,8 +138,8 @@ class Window(io.RawIOBase):
         self.live = False
         """Whether the decoder goes forward only, so that what it has read is let go."""
         self._position = 0
-        self._marks, self._tail = marks, b""
-        self.marked = False
+        self._marks, self._keep = marks, max(keep, len(marks[0]) - 1 if marks else 0)
+        self.tail, self.marked = b"", False
         self.error: AudioError | None = None
 
     def readable(self) -> bool:
@@ -175,9 +181,10 @@ class Window(io.RawIOBase):
         data = self._content.read(at, count)
         if self.live:
             self._content.forget(at)
-        if self._marks:
-            self.marked = self.marked or any(mark in self._tail + data for mark in self._marks)
-            self._tail = (self._tail + data)[-len(self._marks[0]) + 1 :]
+        if self._keep:
+            near = self.tail[-len(self._marks[0]) + 1 :] + data if self._marks else b""
+            self.marked = self.marked or any(mark in near for mark in self._marks)
+            self.tail = (self.tail + data)[-self._keep :]
         return data
 
 

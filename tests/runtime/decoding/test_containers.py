@@ -175,6 +175,19 @@ def test_flac_of_any_stated_length_is_counted() -> None:
             load(bytes(data), RATE)
 
 
+@pytest.mark.parametrize("frames_stated", [True, False])
+def test_a_flac_of_unknown_length_that_ends_within_a_frame_is_refused_by_every_way_in(
+    frames_stated: bool, tmp_path: Path
+) -> None:
+    data = bytearray(encoded(NOISE, "FLAC"))
+    data[21:26] = bytes([data[21] & 0xF0, 0, 0, 0, 0])
+    if not frames_stated:  # As an encoder leaves them that cannot go back.
+        data[12:18] = bytes(6)
+    assert set(ways(bytes(data), tmp_path).values()) == {answer(bytes(data))}
+    for length in (len(data) - 1, len(data) - 40, len(data) // 2, 20):
+        assert set(ways(bytes(data[:length]), tmp_path).values()) == {AudioError}
+
+
 def test_padding_of_a_compressed_wav_is_no_audio() -> None:
     data = bytearray(encoded(HIGH, "WAV", "MS_ADPCM"))
     assert len(load(bytes(data), RATE)) >= len(HIGH)
