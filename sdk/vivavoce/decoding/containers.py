@@ -297,7 +297,7 @@ def flac_total(head: bytes) -> tuple[int, bytes]:
 
 
 def largest_flac_frame(head: bytes) -> int:
-    """The most bytes that a frame can have, by the first 26 bytes of a FLAC: as stated, or as sound that nothing shortens takes."""
+    """The most bytes of a frame, by the first 26 bytes of a FLAC: as stated, or as sound that nothing shortens takes."""
     block, stated = int.from_bytes(head[10:12], "big"), int.from_bytes(head[15:18], "big")
     layout = int.from_bytes(head[18:22], "big")
     channels, bits = (layout >> 9 & 7) + 1, (layout >> 4 & 31) + 1
