@@ -72,7 +72,7 @@ def load(source: Source, sample_rate: int) -> Samples:
     """The whole input as mono samples (n,) at `sample_rate`, as a detector hears it. Values that are not finite are kept.
     Raises as `open_audio`."""
     with open_audio(source) as audio:
-        mixer, resampler = Mixer(audio.channels, audio.rate), Resampler(audio.rate, sample_rate)
+        mixer, resampler = Mixer(audio.channels), Resampler(audio.rate, sample_rate)
         steps = Blocks(round(STEP_SECONDS * audio.rate), audio.channels)
         parts = [resampler.feed(mixer.step(step)) for block in audio.blocks for step in steps.feed(block)]
         return np.concatenate([*parts, resampler.feed(mixer.step(steps.finish())), resampler.finish()])

@@ -67,7 +67,7 @@ class Follower:
         self._recording = watch is None
         self._grid_end: int = self._contract.window
         self._steps = Blocks(round(STEP_SECONDS * sample_rate), channels)
-        self._levels, self._mixer = LevelMeter(), Mixer(channels, sample_rate)
+        self._levels, self._mixer = LevelMeter(), Mixer(channels)
         self._resampler = Resampler(sample_rate, self._contract.sample_rate)
         self._turns = Turns()
         self._history = _History()

@@ -19,7 +19,7 @@ from vivavoce.sources import ChunkSource, Lost
 
 
 def mixed(samples: Samples) -> Samples:
-    mixer = Mixer(samples.shape[1], RATE)
+    mixer = Mixer(samples.shape[1])
     return np.concatenate([mixer.step(step) for step in np.split(samples, range(512, len(samples), 512))])
 
 
