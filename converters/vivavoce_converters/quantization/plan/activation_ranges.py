@@ -161,31 +161,6 @@ def mse(values: Float32) -> Interval:
     return min(_clipped(values), key=error)
 
 
-def entropy(values: Float32, bins: int = 2048) -> Interval:
-    """The part of the extremes whose 256 levels lose the least information on how the values are distributed: the smallest
-    Kullback-Leibler divergence (Migacz, "8-bit inference with TensorRT", GTC 2017)."""
-
-    def divergence(interval: Interval) -> float:
-        inside = (edges[:-1] >= interval[0]) & (edges[1:] <= interval[1])
-        if inside.sum() < LEVELS + 1:
-            return np.inf
-        first, last = np.flatnonzero(inside)[[0, -1]]
-        wanted = counts[first : last + 1].copy()
-        wanted[0] += counts[:first].sum()
-        wanted[-1] += counts[last + 1 :].sum()
-        groups = np.arange(wanted.size) * (LEVELS + 1) // wanted.size
-        used = counts[first : last + 1] > 0
-        totals = np.bincount(groups, counts[first : last + 1])
-        filled = np.bincount(groups, used)
-        given = np.where(used, (totals / np.maximum(filled, 1))[groups], 0) + 1e-9
-        p, q = wanted / wanted.sum(), given / given.sum()
-        return float(np.sum(p[p > 0] * np.log(p[p > 0] / q[p > 0])))
-
-    counts, edges = np.histogram(values.astype(np.float64), bins=bins)
-    counts = counts.astype(np.float64)
-    return min(_clipped(values), key=divergence)
-
-
 def _clipped(values: Float32) -> list[Interval]:
     """What was seen, and that clipped at smaller and smaller magnitudes."""
     low, high = min_max(values)
@@ -196,6 +171,5 @@ def _clipped(values: Float32) -> list[Interval]:
 METHODS: dict[str, Callable[[Float32], Interval]] = {
     "min-max": min_max,
     "percentile": percentile,
-    "entropy": entropy,
     "mse": mse,
 }
