@@ -92,7 +92,7 @@ def trailing(scores: FloatArray, window: float, hop: float) -> FloatArray:
 
 
 def centred(scores: FloatArray, window: float, hop: float) -> FloatArray:
-    """The score of the window whose middle is round_to_nearest to the segment's."""
+    """The score of the window whose middle is nearest to the segment's."""
     whole = min(round(window / hop), len(scores)) - 1
     ahead = np.arange(len(scores)) + round((window / hop - 1) / 2)
     return scores[np.clip(ahead, whole, len(scores) - 1)]

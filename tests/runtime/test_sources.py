@@ -256,3 +256,13 @@ def test_cancelling_closes_the_source_and_frees_its_thread(detector: Detector) -
 
     asyncio.run(main())
     assert left.wait(60)
+
+
+@pytest.mark.parametrize("head", [b"RIFF", b"\x1aE\xdf\xa3\1\0", b"\0\0\0\x1cftypM4A "])
+def test_a_recording_that_arrives_two_bytes_at_a_time_is_no_raw_samples(head: bytes) -> None:
+    class Slow(io.BytesIO):
+        def read1(self, size: int | None = -1, /) -> bytes:
+            return super().read1(2)
+
+    with pytest.raises(AudioError, match="begins like a recording"):
+        list(PcmSource(Slow(head + bytes(100)), RATE))

@@ -12,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
+from vivavoce.engines import providers
 from vivavoce.engines.saturation import avoid_saturation
 
 __all__ = ["MOVING", "Float32", "Graph", "attribute", "attributes", "session"]
@@ -148,4 +149,4 @@ def session(model: str | bytes, *, threads: int = 1) -> onnxruntime.InferenceSes
     options = onnxruntime.SessionOptions()
     avoid_saturation(options)
     options.intra_op_num_threads, options.log_severity_level = threads, 3
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return providers.session(model, "cpu", options)

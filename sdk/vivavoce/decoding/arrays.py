@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import AudioError, ConfigurationError, VivavoceError, real
-from .containers import FOREIGN, STARTS
+from .containers import begins
 
 __all__ = [
     "RATES",
@@ -162,7 +162,7 @@ def check_channel(channel: Any, channels: int) -> None:
 
 def refuse_header(name: str, head: bytes) -> None:
     """Raises AudioError where what is said to be raw samples begins like a recording."""
-    if head.startswith((*STARTS, *FOREIGN)) or head[4:8] == b"ftyp":
+    if begins(head):
         raise AudioError(f"{name} begins like a recording: these are no raw samples. Leave its rate and format out.")
 
 

@@ -18,11 +18,10 @@ from .recording import Bytes
 
 __all__ = [
     "FLAC_MARKS",
-    "FOREIGN",
     "LONGEST_START",
     "OPEN_END",
-    "STARTS",
     "Chunked",
+    "begins",
     "chunked",
     "cut_off",
     "damaged",
@@ -64,9 +63,14 @@ def damaged(name: str, what: str) -> AudioError:
     return AudioError(f"{name} is damaged: {what}. Copy it again, or write it anew with `ffmpeg -i OLD NEW`.")
 
 
+def begins(head: bytes) -> bool:
+    """Whether a recording begins so: by one of `STARTS`, or by the box of an MP4."""
+    return head.startswith(STARTS) or head[4:8] == b"ftyp"
+
+
 def may_begin(head: bytes) -> bool:
     """Whether these first few bytes may become those of a recording."""
-    return any(start.startswith(head) for start in STARTS)
+    return any(start.startswith(head) for start in STARTS) or (len(head) < 8 and b"ftyp".startswith(head[4:]))
 
 
 # Chunks.
@@ -99,11 +103,11 @@ FAMILIES = {
 
 BODIES = {b"FORMAIFF": b"SSND", b"FORMAIFC": b"SSND", b"FORM8SVX": b"BODY", b"FORM16SV": b"BODY"}
 
-STARTS = (*FAMILIES, b".snd", b"dns.", FLAC, b"OggS", b"ID3", b"NIST_1A")
-"""How recordings begin that are no samples."""
-
-FOREIGN = (b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR", b"wvpk", b"MAC ", b"TTA1", b"FLV\1", b"Creative Voice")
-"""How recordings of other kinds begin, as long that no samples do by chance: Matroska and WebM, ASF, AMR and more."""
+STARTS = (
+    *(*FAMILIES, b".snd", b"dns.", FLAC, b"OggS", b"ID3", b"NIST_1A", b"Creative Voice"),
+    *(b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR", b"wvpk", b"MAC ", b"TTA1", b"FLV\1"),
+)
+"""How recordings begin that are no samples, as long that no samples do by chance: also Matroska and WebM, ASF, AMR and more."""
 
 LONGEST_START = max(map(len, STARTS))
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .containers import FOREIGN, STARTS
+from .containers import begins
 
 __all__ = ["AUDIO_SUFFIXES", "Found", "find", "told"]
 
@@ -80,7 +80,8 @@ BESIDE = frozenset(
 )
 """How the names of files end that lie beside recordings and are none."""
 
-SIGNS = (*STARTS, *FOREIGN, b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
+SYNCS = (b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
+"""How MP3 and AAC begin that have no header; samples may begin so too."""
 
 
 @dataclass
@@ -132,4 +133,4 @@ def _looks_like_one(path: str) -> bool:
             head = file.read(16)
     except OSError:
         return False
-    return head.startswith(SIGNS) or head[4:8] == b"ftyp"
+    return begins(head) or head.startswith(SYNCS)

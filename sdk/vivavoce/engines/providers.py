@@ -59,10 +59,10 @@ def require_provider(device: str) -> None:
         raise DeviceError(f"ONNX Runtime {onnxruntime.__version__} is here without {PROVIDERS[device]}. {GPU_BUILD}.")
 
 
-def session(content: bytes, device: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
-    """A session that runs on the device. Raises DeviceError where ONNX Runtime would quietly take another provider.
+def session(content: bytes | str, device: str, options: onnxruntime.SessionOptions) -> onnxruntime.InferenceSession:
+    """A session of a model's bytes or path that runs on the device.
 
-    On the CPU, what ONNX Runtime raises is passed on.
+    Raises DeviceError where ONNX Runtime would quietly take another provider. On the CPU what ONNX Runtime raises passes on.
     """
     import onnxruntime
 
@@ -82,7 +82,7 @@ def session(content: bytes, device: str, options: onnxruntime.SessionOptions) ->
     return made
 
 
-def _on_gpu(content: bytes, device: str, options: Any) -> Any:
+def _on_gpu(content: bytes | str, device: str, options: Any) -> Any:
     """A session of the build for GPUs. NVIDIA's libraries are loaded first, from the wheels that they came in."""
     import onnxruntime
 
@@ -102,7 +102,7 @@ def _on_gpu(content: bytes, device: str, options: Any) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=providers)
 
 
-def _on_plugin(content: bytes, options: Any) -> Any:
+def _on_plugin(content: bytes | str, options: Any) -> Any:
     """A session on TensorRT for RTX, whose library is registered with ONNX Runtime once in a process."""
     import onnxruntime
 

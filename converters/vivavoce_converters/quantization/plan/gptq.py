@@ -21,7 +21,7 @@ def weight_scales(weights: Matrix, limit: int) -> NDArray[np.float32]:
 
 
 def round_to_nearest(weights: Matrix, limit: int) -> NDArray[np.int8]:
-    """Each weight to the round_to_nearest step."""
+    """Each weight to the nearest step."""
     return np.asarray(np.clip(np.rint(weights / weight_scales(weights, limit)), -limit, limit), np.int8)
 
 
