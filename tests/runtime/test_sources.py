@@ -98,12 +98,19 @@ def test_pipe_may_break_frames_anywhere(channels: int, dtype: Any, frames: int, 
     np.testing.assert_array_equal(np.concatenate([np.zeros((0, channels), dtype), *heard]), samples)
 
 
-def test_pipe_is_read_as_soon_as_something_is_there() -> None:
+@pytest.mark.parametrize("samples", [[1, 2], [0, 0], [0, 0x0F00], [0x1000]])
+def test_pipe_is_read_as_soon_as_something_is_there(samples: list[int]) -> None:
     reading, writing = os.pipe()
     with open(reading, "rb") as pipe, open(writing, "wb", buffering=0) as end:  # noqa: PTH123
+        # Should it wait for more, the pipe's end lets it go on.
+        timer = threading.Timer(20, end.close)
+        timer.start()
         chunks = iter(PcmSource(pipe, RATE))
-        end.write(b"\x01\x00\x02\x00")
-        assert next(chunks).tolist() == [[1], [2]]
+        end.write(np.array(samples, "<i2").tobytes())
+        first = next(chunks)
+        assert not end.closed
+        timer.cancel()
+        assert first[:, 0].tolist() == samples
         end.close()
         assert list(chunks) == []
 

@@ -69,8 +69,12 @@ def begins(head: bytes) -> bool:
 
 
 def may_begin(head: bytes) -> bool:
-    """Whether these first few bytes may become those of a recording."""
-    return any(start.startswith(head) for start in STARTS) or (len(head) < 8 and b"ftyp".startswith(head[4:]))
+    """Whether these first few bytes may become those of a recording.
+
+    An MP4's box tells its length first, 16 to 255 bytes: samples seldom begin so, and none is held back that needs not be.
+    """
+    box = head[:3] == bytes(3)[: len(head)] and head[3:4] not in SHORT and b"ftyp".startswith(head[4:])
+    return box or any(start.startswith(head) for start in STARTS)
 
 
 # Chunks.
@@ -108,6 +112,9 @@ STARTS = (
     *(b"\x1aE\xdf\xa3", b"0&\xb2u\x8ef\xcf\x11", b"#!AMR", b"wvpk", b"MAC ", b"TTA1", b"FLV\1"),
 )
 """How recordings begin that are no samples, as long that no samples do by chance: also Matroska and WebM, ASF, AMR and more."""
+
+SHORT = frozenset(bytes([length]) for length in range(16))
+"""Last bytes of lengths that no MP4's first box has."""
 
 LONGEST_START = max(map(len, STARTS))
 
