@@ -5,8 +5,9 @@ python benchmarks/own_recordings.py CORPUS --write         also writes it into d
 
 From the subset `eval`, whose sources and systems training lacks, three applications are made: a channel (all clips through a
 telephone's codec), speakers (the living voices) and generators (the spoofs). Half of an application's clips are at hand, half
-are held out; the class that it has none of comes from `dev` to fit with, and from `eval` to report on. A sample of `train`
-stands for what training had. Everything goes through `refit`, `calibrated` and `score_corpus`, as an application would.
+are held out; the class that it has none of comes from `dev` to fit with, and from `eval` to report on. `train` is what training
+had. Everything goes through `refit`, `calibrated` and `score_corpus`, as an application would; what the perceptron reads of the
+training part is computed once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 from markers import rewrite
+from numpy.typing import NDArray
 
 from vivavoce.audio import load
 from vivavoce.bundle import Bundle, Manifest, default_bundle
@@ -33,8 +35,8 @@ from vivavoce_calibration.metrics import act_dcf, eer
 from vivavoce_calibration.sampling import representative
 from vivavoce_calibration.scoring import Scored, Scorer, score_corpus
 from vivavoce_converters.distillation.augmentation import RATE, TELEPHONES, round_trip
-from vivavoce_converters.distillation.recipe import load_recipe
-from vivavoce_converters.steps.refit import refit
+from vivavoce_converters.distillation.recipe import Recipe, load_recipe
+from vivavoce_converters.steps.refit import pooled_states, refit
 
 PAGE = Path(__file__).parent.parent / "docs" / "own-recordings.md"
 MARKERS = "<!-- own: begin -->\n", "<!-- own: end -->\n"
@@ -51,6 +53,14 @@ class Application(NamedTuple):
     beside: list[Trial]
     """The class that the application has none of, for calibration alone."""
     held_out: list[Trial]
+
+
+class Base(NamedTuple):
+    """What training had: the recipe, the trials, and what the perceptron reads of them."""
+
+    recipe: Recipe
+    trials: list[Trial]
+    states: NDArray[np.float64]
 
 
 class Figures(NamedTuple):
@@ -106,16 +116,19 @@ def fitted(bundle: Bundle, one: Application, own: Sequence[Trial], jobs: int) ->
     return calibrated(bundle.manifest, trials, scored(bundle, trials, jobs), subject, draws=1)
 
 
-def rows(bundle: Bundle, one: Application, train: Sequence[Trial], recipe: str, folder: Path, jobs: int) -> Iterator[str]:
+def rows(bundle: Bundle, one: Application, base: Base, folder: Path, jobs: int) -> Iterator[str]:
     """A line of the table for each count."""
     held_out = scored(bundle, one.held_out, jobs)
     before = figures(bundle.manifest, bundle.manifest, one.held_out, held_out)
+    states = pooled_states(bundle, one.own[: max(COUNTS)], base.recipe)
     for count in COUNTS:
         own = one.own[:count]
         if len(own) < count:
             continue
         shifted = figures(fitted(bundle, one, own, jobs), bundle.manifest, one.held_out, held_out)
-        made = refit(bundle, [*train, *own], folder / f"{one.name}-{count}".replace(" ", "-"), load_recipe(recipe))
+        pooled = np.concatenate([base.states, states[:, :count]], axis=1)
+        out = folder / f"{one.name}-{count}".replace(" ", "-")
+        made = refit(bundle, [*base.trials, *own], out, base.recipe, pooled=pooled)
         again = fitted(made, one, own, jobs)
         moved = figures(again, made.manifest, one.held_out, scored(made, one.held_out, jobs))
         yield f"| {one.name} | {count} | {before} | {shifted} | {moved} |"
@@ -126,16 +139,17 @@ def main() -> None:
     parser.add_argument("corpus", type=Path, help="a corpus with train, dev and eval")
     parser.add_argument("--bundle", type=Path, default=default_bundle(), help="default: the embedded bundle")
     parser.add_argument("--recipe", default="default", help="the recipe that its student was made by")
-    parser.add_argument("--train", type=int, default=1200, help="clips of train to refit with (default: %(default)s)")
+    parser.add_argument("--train", type=int, default=10**6, help="at most so many clips of train to refit with (default: all)")
     parser.add_argument("--seed", type=int, default=0, help="which clips are at hand (default: %(default)s)")
     parser.add_argument("--jobs", type=int, default=1, help="processes that score (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write the table into docs/own-recordings.md")
     options = parser.parse_args()
     bundle = Bundle(options.bundle)
-    train = representative(read_corpus(options.corpus, subset="train"), options.train)
+    train, recipe = representative(read_corpus(options.corpus, subset="train"), options.train), load_recipe(options.recipe)
     with TemporaryDirectory() as place:
         folder = Path(place)
         plain = rewritten(bundle, bundle.manifest, folder / "before")
+        base = Base(recipe, train, pooled_states(plain, train, recipe))
         lines = [
             f"`{bundle.manifest.name}` {bundle.manifest.version}, refitted with {len(train)} clips of training beside: EER and",
             "actDCF on clips that were held out, of sources and systems that training lacks.",
@@ -145,7 +159,7 @@ def main() -> None:
         ]
         print("\n".join(lines))
         for one in applications(options.corpus, folder, options.seed):
-            for line in rows(plain, one, train, options.recipe, folder, options.jobs):
+            for line in rows(plain, one, base, folder, options.jobs):
                 print(line, flush=True)
                 lines.append(line)
     if options.write:

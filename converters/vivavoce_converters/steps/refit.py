@@ -19,16 +19,16 @@ from vivavoce.bundle import Bundle, EngineFile
 from vivavoce.bundle_writing import descended, require_new, uncalibrated, write_bundle
 from vivavoce.engines.incremental import preceded
 from vivavoce.errors import ConfigurationError
-from vivavoce.progress import Advance, Stages, quietly
+from vivavoce.progress import Advance, Stages, quiet, quietly
 from vivavoce_calibration.corpora import Trial
 
 from ..distillation.batches import Batches
-from ..distillation.recipe import Recipe, Stage
+from ..distillation.recipe import Recipe
 from ..onnx_graph.graph import Graph, attribute, session
 from ..quantization.rewrites.float16_storage import store_in_float16
 from .engine_files import engine_file, engine_in_memory, make_self_test
 
-__all__ = ["refit"]
+__all__ = ["pooled_states", "refit"]
 
 INNER, OUTER = "back_end.inner", "back_end.outer"
 
@@ -40,28 +40,23 @@ def refit(
     recipe: Recipe,
     *,
     corpora: Sequence[str] = (),
+    pooled: NDArray[np.float64] | None = None,
     stages: Stages = quietly,
 ) -> Bundle:
     """The bundle `out` (a new directory) with a perceptron fitted to `trials`, as the last stage of `recipe` says.
 
-    `corpora` are added to those that the manifest names as the model's. An engine that carries state hears each clip twice in a
-    row, as runtimes take a signal to begin. The bundle that is made is not calibrated; calibrate it on trials of other systems
-    and sources. Raises ConfigurationError where the bundle has not one ONNX engine with a perceptron, where the recipe fits
-    none, and as `fit_perceptron` does.
+    `corpora` are added to those that the manifest names as the model's; `pooled` is what `pooled_states` gives for the trials,
+    where that is at hand. The bundle that is made is not calibrated; calibrate it on trials of other systems and sources.
+    Raises as `pooled_states` and `fit_perceptron` do.
     """
     require_new(out)
-    stage = recipe.stages[-1]
-    if not stage.fit:
-        raise ConfigurationError(f'The last stage of the recipe "{recipe.name}" fits no perceptron. Choose "default".')
-    engine = _only_engine(bundle)
-    graph = Graph(onnx.load_from_string(bundle.read(engine.file, engine.sha256)))
+    if pooled is None:
+        pooled = pooled_states(bundle, trials, recipe, advance=stages("states"))
+    engine, stage = _only_engine(bundle), recipe.stages[-1]
+    graph = _graph(bundle, engine)
     inner, outer = (_layer(graph, name, bundle) for name in (INNER, OUTER))
-    batches = Batches(trials, recipe)
-    fitted = batches.fitted(
-        stage,
-        _pooled(graph.model, inner.input[0], engine, batches, stage, stages("states")),
-        advance=stages("perceptron"),
-    )
+    copies = pooled.reshape(-1, pooled.shape[-1])
+    fitted = Batches(trials, recipe).fitted(stage, copies, advance=stages("perceptron"))
     for node, layer in ((inner, fitted.inner), (outer, fitted.outer)):
         _set(graph, node, layer)
     model = graph.finish()
@@ -69,6 +64,33 @@ def refit(
         store_in_float16(model)
     notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.fit, "transmitted": stage.transmitted}
     return _packed(bundle, engine, model.SerializeToString(), out, notes, corpora)
+
+
+def pooled_states(bundle: Bundle, trials: Sequence[Trial], recipe: Recipe, *, advance: Advance = quiet) -> NDArray[np.float64]:
+    """What the bundle's perceptron reads of the copies that the recipe asks for, (copies of a trial, trials, width).
+
+    An engine that carries state hears each clip twice in a row, as runtimes take a signal to begin. Raises ConfigurationError
+    where the bundle has not one ONNX engine with a perceptron, and where the recipe fits none.
+    """
+    stage = recipe.stages[-1]
+    if not stage.fit:
+        raise ConfigurationError(f'The last stage of the recipe "{recipe.name}" fits no perceptron. Choose "default".')
+    engine = _only_engine(bundle)
+    graph = _graph(bundle, engine)
+    mean = _layer(graph, INNER, bundle).input[0]
+    graph.model.graph.output.append(helper.make_tensor_value_info(mean, onnx.TensorProto.FLOAT, None))
+    running, found = session(graph.model.SerializeToString(), threads=1), []
+    context = engine.carry.context if engine.carry else 0
+    for samples in Batches(trials, recipe).copies(stage.fit, stage.transmitted):
+        for clip in samples.numpy():
+            (means,) = running.run([mean], {engine.input: preceded(clip, len(clip) + context)[None]})
+            found.append(means[0].astype(np.float64))
+        advance(len(found), stage.fit * len(trials))
+    return np.array(found).reshape(stage.fit, len(trials), -1)
+
+
+def _graph(bundle: Bundle, engine: EngineFile) -> Graph:
+    return Graph(onnx.load_from_string(bundle.read(engine.file, engine.sha256)))
 
 
 def _only_engine(bundle: Bundle) -> EngineFile:
@@ -95,29 +117,6 @@ def _set(graph: Graph, node: onnx.NodeProto, layer: nn.Linear) -> None:
         graph.remove(cast)
     graph.replace_input(node, 1, graph.constant(f"{node.name}/fitted", weight if attribute(node, "transB", 0) else weight.T))
     graph.constant(node.input[2], layer.bias.detach().numpy())
-
-
-def _pooled(
-    model: onnx.ModelProto,
-    mean: str,
-    engine: EngineFile,
-    batches: Batches,
-    stage: Stage,
-    advance: Advance,
-) -> NDArray[np.float64]:
-    """What the perceptron reads of each copy, (copies, n)."""
-    probe = onnx.ModelProto()
-    probe.CopyFrom(model)
-    probe.graph.output.append(helper.make_tensor_value_info(mean, onnx.TensorProto.FLOAT, None))
-    running, found = session(probe.SerializeToString(), threads=1), []
-    total = stage.fit * len(batches.trials)
-    context = engine.carry.context if engine.carry else 0
-    for samples in batches.copies(stage.fit, stage.transmitted):
-        for clip in samples.numpy():
-            (means,) = running.run([mean], {engine.input: preceded(clip, len(clip) + context)[None]})
-            found.append(means[0].astype(np.float64))
-        advance(len(found), total)
-    return np.array(found)
 
 
 def _packed(
