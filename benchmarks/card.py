@@ -160,21 +160,21 @@ def summary(bundle: Bundle) -> str:
         lines(("", *header), rows),
     ]
     bands = [
-        (band.name, who, *map(share, shares.all()))
+        (f"{who}, {band.name.rpartition('=')[2]}", *map(share, shares.all()))
         for band in symmetric(bundle)
         for who, shares in (("living", band.living), ("synthetic", band.synthetic))
         if shares and band.name in TOLD
     ]
     if bands:
         blocks += [
-            f"What two thresholds do, measured on {measured}; `vivavoce info` tells of others:",
-            lines(("band", "voices", "accepted", "undecided", "rejected"), bands),
+            f"What two thresholds do, `accept` by FPR and `reject` by FNR, on {measured}:",
+            lines(("voices, both rates", "accepted", "undecided", "rejected"), bands),
         ]
     if manifest.monitoring:
         blocks += [
-            f"Hours of listening, measured on {manifest.monitoring[0].corpus}:",
+            f"Hours of listening, on {manifest.monitoring[0].corpus}:",
             lines(
-                ("false alarms an hour of living speech", "alarm after", "below", "spoofs caught within a minute"),
+                ("false alarms an hour of living speech", "windows in a row", "below", "spoofs caught within a minute"),
                 watched(manifest),
             ),
         ]
@@ -196,7 +196,7 @@ def watched(manifest: Manifest) -> Iterator[tuple[str, ...]]:
             continue
         most, false = row.caught.value, row.false_alarms
         rate = f"{false.value:.1f} ({false.low:.1f} to {false.high:.1f}), {false.count} in {false.hours:.2f} h"
-        windows = f"{row.alarm_after} windows, one every {row.hop:g} s"
+        windows = f"{row.alarm_after}, one every {row.hop:g} s"
         yield rate, windows, signed(row.threshold, 2), told(row.caught)
 
 
