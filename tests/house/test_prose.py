@@ -35,3 +35,8 @@ def test_sentences_are_found() -> None:
 def test_sentences_are_short(page: Path) -> None:
     lengths = [len(one) for one in sentences(page.read_text("utf-8"))]
     assert sum(lengths) / len(lengths) <= MEAN
+
+
+@pytest.mark.parametrize(("page", "most"), [("models.md", 900), ("large.md", 900), ("quantization.md", 1_000)])
+def test_cards_are_short(page: str, most: int) -> None:
+    assert len((ROOT / "docs" / page).read_text("utf-8").split()) <= most
