@@ -11,7 +11,7 @@ import pytest
 
 FUZZING = Path(__file__).parents[2] / "fakes" / "fuzzing.py"
 FEW, DRAWN, MANY, EACH = 250, 50, 10_000, 500
-"""How many inputs the suite tries, how many more Hypothesis draws for it; how many a night, and how many of these one process."""
+"""How many inputs the suite tries, how many more Hypothesis draws for it; how many a night, and how many of these a process."""
 
 NIGHT = [pytest.param(first, EACH, 0, marks=pytest.mark.slow) for first in range(FEW, MANY, EACH)]
 
