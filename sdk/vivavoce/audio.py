@@ -63,7 +63,12 @@ def open_audio(source: Source, sample_rate: Any = None, *, stop: threading.Event
     with ExitStack() as stack:
         content = opened(source, stop, stack.enter_context)
         found = parts(content, stack.enter_context)
-        first = next(found)
+        try:
+            first = next(found)
+        except AudioError:
+            if stop.is_set():
+                raise AudioError(f"{content.name} was closed before its audio began.") from None
+            raise
         check_format(content.name, first.channels, first.rate)
         yield Audio(first.rate, first.channels, _joined(content, first, found))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from .audio import Audio, open_audio
 from .decoding.arrays import Source, check_format, companded, refuse_header
 from .decoding.containers import LONGEST_START, may_begin
-from .decoding.recording import waits
+from .decoding.recording import pieces
 from .errors import ConfigurationError, whole
 
 __all__ = ["AsyncChunkSource", "AudioSource", "ChunkSource", "FileSource", "Lost", "Pcm", "PcmSource"]
@@ -67,7 +68,7 @@ class _Closable:
         self.close()
 
     def close(self) -> None:
-        """Ends the iteration, from any thread."""
+        """Ends the iteration, from any thread; that of an app's chunks with the next one."""
         self._closed.set()
 
 
@@ -181,13 +182,11 @@ PCM: dict[Pcm, tuple[int, Callable[[bytes], NDArray[Any]]]] = {
 class PcmSource(_Closable):
     """Raw PCM without a header, little-endian and interleaved, from a binary file such as `sys.stdin.buffer`:
     `arecord -t raw -f S16_LE -r 16000 | ...`; "mulaw" and "alaw" are those of telephony (G.711). The file stays open. A last
-    frame that is cut short is dropped. Raises AudioError for what begins like a recording.
+    frame that is cut short is dropped. Raises AudioError for what begins like a recording, and where the file cannot be read.
 
-    Closing it ends a wait for data within 0.1 s, except on Windows, where it waits for the data. Of
-    a buffered file, nothing may have been read before.
+    Closing it ends the wait for a pipe's data within 0.1 s, except on Windows; there, and of a socket's file, it waits for the
+    data. Of a buffered file, nothing may have been read before.
     """
-
-    READ = 1 << 16
 
     def __init__(self, file: BinaryIO, sample_rate: int, channels: int = 1, *, dtype: Pcm = "int16") -> None:
         super().__init__()
@@ -195,15 +194,15 @@ class PcmSource(_Closable):
         self.channels = channels
         if dtype not in PCM:
             raise ConfigurationError(f'There is no PCM format "{dtype}". Choose one of: {", ".join(PCM)}.')
-        # read1 gives what a pipe holds; read would wait until READ bytes are there.
-        self._read = getattr(file, "read1", file.read)
-        self._ready = waits(file)
+        if isinstance(file, io.TextIOBase) or not hasattr(file, "read"):
+            raise ConfigurationError(f'{file!r} is no binary file. Give sys.stdin.buffer, or open(path, "rb").')
+        self._file = file
         self._bytes, self._array = PCM[dtype]
 
     def __iter__(self) -> Iterator[NDArray[Any]]:
         frame = self._bytes * self.channels
         rest, begun = b"", False
-        while self._wait() and (data := self._read(self.READ)):
+        for data in pieces("The source", self._file, self._closed):
             rest += data
             if not begun:
                 refuse_header("The source", rest)
@@ -215,13 +214,6 @@ class PcmSource(_Closable):
             yield samples.reshape(-1, self.channels)
         if not begun and len(rest) >= frame:
             yield self._array(rest[: len(rest) // frame * frame]).reshape(-1, self.channels)
-
-    def _wait(self) -> bool:
-        """Waits for data; False where the source was closed instead."""
-        while not self._closed.is_set():
-            if self._ready():
-                return True
-        return False
 
 
 def _widened(data: bytes) -> NDArray[np.int32]:

@@ -115,6 +115,22 @@ def test_pipe_is_read_as_soon_as_something_is_there(samples: list[int]) -> None:
         assert list(chunks) == []
 
 
+def test_pipe_that_has_nothing_yet_is_asked_again_and_one_that_breaks_is_an_audio_error() -> None:
+    class Unsteady(io.BytesIO):
+        answers = iter([None, b"\x01\x00", None, OSError(5, "Input/output error")])
+
+        def read1(self, size: int | None = -1, /) -> Any:
+            found = next(self.answers)
+            if isinstance(found, OSError):
+                raise found
+            return found
+
+    chunks = iter(PcmSource(Unsteady(), RATE))
+    assert next(chunks).tolist() == [[1]]
+    with pytest.raises(AudioError, match="The source cannot be read: Input/output error"):
+        next(chunks)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="on Windows, a pipe's reader waits for data")
 def test_closing_ends_the_wait_for_a_pipe_that_says_nothing_more() -> None:
     reading, writing = os.pipe()
@@ -198,6 +214,8 @@ def test_file_that_is_no_recording_raises_when_listening_begins(detector: Detect
         (lambda: ChunkSource([], RATE, 0), ConfigurationError),
         (lambda: PcmSource(io.BytesIO(), RATE, "2"), ConfigurationError),
         (lambda: PcmSource(io.BytesIO(), RATE, dtype="int12"), ConfigurationError),
+        (lambda: PcmSource(io.StringIO(), RATE), ConfigurationError),  # type: ignore[arg-type]
+        (lambda: PcmSource("call.raw", RATE), ConfigurationError),  # type: ignore[arg-type]
         (lambda: Lost(1, "hole"), ConfigurationError),  # type: ignore[arg-type]
         (lambda: Lost("1"), ConfigurationError),  # type: ignore[arg-type]
         (lambda: Lost(-1), ConfigurationError),

@@ -127,6 +127,9 @@ SAMPLES = (0x1, 0x3, 0x6, 0x7, 0xFFFE)
 AU_SAMPLES = (*range(1, 8), 27)
 """The same of AU."""
 
+CAF_SAMPLES = (b"lpcm", b"alaw", b"ulaw")
+"""The same of CAF."""
+
 BLOCKS = (0x2, 0x11, 0x31)
 """The tags of a WAV in blocks that say how many samples each holds: MS and IMA ADPCM, GSM 6.10."""
 
@@ -153,6 +156,8 @@ class Chunked:
     def by_samples(self) -> bool:
         """Whether each sample lies there by itself, so that what has come so far can be decoded: libsndfile's decoders of
         blocks may wait for ever for the rest of one."""
+        if self.kind == "CAF":
+            return self.format[8:12] in CAF_SAMPLES
         return self.kind in ("AU", "AIFF") or (len(self.format) >= 2 and struct.unpack_from("<H", self.format)[0] in SAMPLES)
 
     def check(self, content: Bytes) -> None:
@@ -245,7 +250,7 @@ def chunked(content: Bytes) -> Chunked | None:
             return _found(content, found, head, at, size - family.own, wide)
         if chunk[:4] == b"ds64":
             wide = (at + 8, int.from_bytes(content.read(at + 8, 8), "little"))
-        elif chunk[:4] == b"fmt " and size < 4096:
+        elif chunk[:4] in (b"fmt ", b"desc") and size < 4096:
             found.format = content.read(at, size)
         elif chunk[:4] == b"fact":
             found.samples = struct.unpack("<I", content.read(at, 4).ljust(4, b"\0"))[0]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from .arrays import Samples
 from .containers import (
     FLAC_MARKS,
     Chunked,
+    begins,
     chunked,
     cut_off,
     damaged,
@@ -47,6 +49,12 @@ SLACK = 2304
 PADDING = 4096
 """Samples behind a recording's own that may be what fills up its last block on a tape or a disk."""
 
+PROBE = 1 << 16
+"""Bytes of a pipe by which some decoder must know it."""
+
+HTK = b"\0\2\0\0"
+"""Bytes 8 to 12 of an HTK waveform: two bytes a sample."""
+
 FLAC_HEAD = 26
 """Bytes of a FLAC up to its number of samples."""
 
@@ -72,7 +80,7 @@ def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
     elif content.read(0, 4) == b"OggS":
         yield from (_whole(content, keep, part) for part in ogg_parts(content.name, content.rest()))
     else:
-        whole = prepared(content if content.size is not None else content.part(content.rest()))
+        whole = prepared(_whole_pipe(content))
         sound = _Sound.open(whole, keep, Window(whole))
         if isinstance(sound, Part):
             yield sound
@@ -81,6 +89,23 @@ def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
             yield from (_whole(content, keep, part) for part in mp3_parts(content.name, data) or [data])
         else:
             yield _rare(whole, sound)
+
+
+def _whole_pipe(content: Bytes) -> Bytes:
+    """A recording all of which has come. Raises AudioError for a pipe that begins like none, before its end: raw samples may
+    have no end."""
+    if content.size is not None:
+        return content
+    head = content.read(0, PROBE)
+    # Of these, libsndfile wants the last byte before it knows them.
+    if len(head) == PROBE and not begins(head) and head[8:12] != HTK:
+        part = content.part(head)
+        try:
+            with ExitStack() as stack:
+                _Sound.open(part, stack.enter_context, Window(part))
+        except AudioError as error:
+            raise AudioError(f"{error} Of raw samples, give the rate.") from error
+    return content.part(content.rest())
 
 
 def _whole(content: Bytes, keep: Keep, data: bytes) -> Part:
@@ -109,7 +134,8 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
     if len(head) < FLAC_HEAD:
         raise cut_off(content.name, 0)
     total, head = flac_total(head)
-    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS, keep=0 if total else largest_flac_frame(head))
+    keep_bytes = 0 if total else largest_flac_frame(head)
+    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS, keep=keep_bytes, eager=True)
     sound = _Sound.open(content, keep, window)
     if isinstance(sound, Part):
         return sound
@@ -176,6 +202,8 @@ class _Sound(soundfile.SoundFile):  # type: ignore[misc]
                 raise window.error from error
             return _by_ffmpeg(content, keep, _reason(error))
         keep(sound)
+        if window.error:
+            raise window.error
         window.live = True
         sound.content, sound.window = content, window
         return sound
@@ -230,14 +258,20 @@ def _by_ffmpeg(content: Bytes, keep: Keep, reason: str) -> Part:
         raise _undecodable(content.name, reason, f"For m4a, WebM and other formats run: {missing.command}") from missing
     whole = content if content.size is not None else content.part(content.rest())
     check_foreign(whole)
-    rate, channels, blocks = decode(whole.name, io.BufferedReader(Window(whole)), keep)
+    window = Window(whole)
 
     def wanted() -> Iterator[Samples]:
         for block in blocks:
             if content.stopped:
                 return
             yield block
+        if window.error:
+            raise window.error
 
+    try:
+        rate, channels, blocks = decode(whole.name, io.BufferedReader(window), keep)
+    except AudioError as error:
+        raise window.error or error from error.__cause__
     return Part(rate, channels, wanted())
 
 

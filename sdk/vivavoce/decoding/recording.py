@@ -7,13 +7,15 @@ import io
 import os
 import select
 import stat
+import sys
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from ..errors import AudioError
 
-__all__ = ["Bytes", "Window", "opened", "waits"]
+__all__ = ["Bytes", "Window", "opened", "pieces"]
 
 WAIT = 0.1
 """Seconds after which a wait for a pipe looks whether it is still wanted."""
@@ -32,8 +34,8 @@ class Bytes:
         self._start = _position(file)
         self.name = f"{name}, from byte {self._start} on (seek(0) goes back to its beginning)," if self._start else name
         self.size = None if self._start is None else self._seek(0, os.SEEK_END) - self._start
-        self._wait = waits(file)
-        self._kept, self._dropped, self._over = bytearray(), 0, False
+        self._pieces = pieces(name, file, stop)
+        self._kept, self._dropped = bytearray(), 0
 
     @property
     def arrived(self) -> int:
@@ -45,14 +47,15 @@ class Bytes:
         """Whether nobody wants the rest."""
         return self._stop.is_set()
 
-    def read(self, at: int, count: int) -> bytes:
-        """`count` bytes from position `at`; fewer only at the end, however few the file gives at a time."""
+    def read(self, at: int, count: int, least: int | None = None) -> bytes:
+        """`count` bytes from position `at`; fewer only at the end, however few the file gives at a time, or where a pipe has
+        given `least` of them."""
         if self.size is not None:
             if at >= self.size:
                 return b""
             self._seek((self._start or 0) + at, os.SEEK_SET)
             return self._all(min(count, self.size - at))
-        while self.arrived < at + count and (more := self._more()):
+        while self.arrived < at + (least or count) and (more := next(self._pieces, b"")):
             self._kept += more
         return bytes(self._kept[max(0, at - self._dropped) : max(0, at + count - self._dropped)])
 
@@ -60,7 +63,7 @@ class Bytes:
         """Everything."""
         if self.size is not None:
             return self.read(0, self.size)
-        while more := self._more():
+        for more in self._pieces:
             self._kept += more
         return bytes(self._kept)
 
@@ -81,19 +84,6 @@ class Bytes:
             count -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def _more(self) -> bytes:
-        if self._over:
-            return b""
-        while not self._stop.is_set():
-            if self._wait():
-                # read1 gives what a pipe holds; read would wait until READ bytes are there.
-                found: bytes | None = self._call(getattr(self._file, "read1", self._file.read), READ)
-                if found is not None:
-                    self._over = not found
-                    return found
-                time.sleep(WAIT / 10)
-        return b""
-
     def _seek(self, offset: int, whence: int) -> int:
         def seek() -> int:
             moved = self._file.seek(offset, whence)
@@ -102,23 +92,15 @@ class Bytes:
         return int(self._call(seek))
 
     def _call(self, function: Any, *arguments: Any) -> Any:
-        try:
-            found = function(*arguments)
-        except AudioError:
-            raise
-        except Exception as error:  # Whatever a file object of somebody else's raises.
-            why = getattr(error, "strerror", None) or error or type(error).__name__
-            raise AudioError(f"{self.name} cannot be read: {str(why).rstrip('.')}.") from error
-        if isinstance(found, str):
-            raise AudioError(f'{self.name} is open as text. Open it with mode "rb".')
-        return found
+        return _called(self.name, function, *arguments)
 
 
 class Window(io.RawIOBase):
     """What a decoder sees: `head`, then the bytes from position `start` on, `length` of them or (None) to the end.
 
-    A decoder that calls back cannot be raised through: `error` has what went wrong meanwhile. `marks`, of one length, are
-    looked for in what is read; `marked` says whether one was there. `tail` has the last `keep` bytes that were read.
+    A decoder that calls back cannot be raised through: `error` has what went wrong meanwhile, or the interrupt. `marks`, of
+    one length, are looked for in what is read; `marked` says whether one was there. `tail` has the last `keep` bytes that were
+    read. `eager` is for a decoder that asks for more than it needs, and can do with less.
     """
 
     def __init__(
@@ -129,6 +111,7 @@ class Window(io.RawIOBase):
         length: int | None = None,
         marks: tuple[bytes, ...] = (),
         keep: int = 0,
+        eager: bool = False,
     ) -> None:
         super().__init__()
         self._content, self._head, self._start = content, head, start
@@ -140,7 +123,8 @@ class Window(io.RawIOBase):
         self._position = 0
         self._marks, self._keep = marks, max(keep, len(marks[0]) - 1 if marks else 0)
         self.tail, self.marked = b"", False
-        self.error: AudioError | None = None
+        self._least = 1 if eager else None
+        self.error: BaseException | None = None
 
     def readable(self) -> bool:
         return True
@@ -166,11 +150,11 @@ class Window(io.RawIOBase):
         at, head = self._position, self._head
         count = max(0, min(count, self._size - at))
         data = head[at : at + count]
-        if len(data) < count:
+        if len(data) < (min(count, self._least) if self._least else count) and not self.error:
             try:
                 data += self._body(max(at, len(head)) - len(head) + self._start, count - len(data))
-            except AudioError as error:
-                self.error = self.error or error
+            except BaseException as error:
+                self.error = error
         self._position += len(data)
         return data
 
@@ -178,7 +162,7 @@ class Window(io.RawIOBase):
         # A decoder that looks for what may stand behind a pipe's audio finds nothing: it has not come yet.
         if self._content.size is None and at > self._content.arrived:
             return b""
-        data = self._content.read(at, count)
+        data = self._content.read(at, count, self._least)
         if self.live:
             self._content.forget(at)
         if self._keep:
@@ -217,7 +201,8 @@ def _at_path(path: str, stop: threading.Event, keep: Any) -> Bytes:
     try:
         kind = os.stat(path).st_mode  # noqa: PTH116 - a Path would lose a part of some names.
         # A pipe that is waited for must not be read ahead.
-        file: BinaryIO = keep(open(path, "rb", buffering=-1 if stat.S_ISREG(kind) else 0))  # noqa: PTH123, SIM115
+        buffering, opener = -1 if stat.S_ISREG(kind) else 0, _unwaiting if stat.S_ISFIFO(kind) else None
+        file: BinaryIO = keep(open(path, "rb", buffering, opener=opener))  # noqa: SIM115
     except IsADirectoryError as error:
         raise AudioError(
             f"{path} is a folder, not a file. Give the path of a recording, or a folder to `vivavoce scan`."
@@ -256,7 +241,46 @@ def _position(file: Any) -> int | None:
     return position
 
 
-def waits(file: Any) -> Any:
+def _unwaiting(path: str, flags: int) -> int:
+    """Opens a named pipe at once; only here does the wait for its writer come to an end with all others."""
+    if sys.platform != "linux":  # Elsewhere a pipe that nobody has opened yet is one at its end.
+        return os.open(path, flags)
+    file = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(file, True)
+    return file
+
+
+def pieces(name: str, file: Any, stop: threading.Event) -> Iterator[bytes]:
+    """What a pipe gives, as soon as it is there, until its end or until `stop` is set. Raises AudioError where it cannot be
+    read."""
+    wait = _waits(file)
+    # read1 gives what a pipe holds; read would wait until READ bytes are there.
+    read = getattr(file, "read1", file.read)
+    while not stop.is_set():
+        if not _called(name, wait):
+            continue
+        if found := _called(name, read, READ):
+            yield found
+        elif found is not None:
+            return
+        else:  # A file that does not wait, and has nothing yet.
+            time.sleep(WAIT / 10)
+
+
+def _called(name: str, function: Any, *arguments: Any) -> Any:
+    try:
+        found = function(*arguments)
+    except AudioError:
+        raise
+    except Exception as error:  # Whatever a file object of somebody else's raises.
+        why = getattr(error, "strerror", None) or error or type(error).__name__
+        raise AudioError(f"{name} cannot be read: {str(why).rstrip('.')}.") from error
+    if isinstance(found, str):
+        raise AudioError(f'{name} is open as text. Open it with mode "rb".')
+    return found
+
+
+def _waits(file: Any) -> Any:
     """A function that waits up to 0.1 s for a pipe's data and tells whether there is some; true where nobody can tell."""
     raw = getattr(file, "raw", file)
     # Elsewhere select knows sockets alone; and what decrypts or unpacks may hold more than its descriptor shows.

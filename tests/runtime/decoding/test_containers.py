@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +111,21 @@ def test_rare_containers_are_held_against_their_headers(container: str, subtype:
     assert len(load(data, RATE)) == pytest.approx(len(HIGH), abs=200)
     for damaged in (data[: len(data) // 2], data[: -len(data) // 50], data + encoded(LOW, container, subtype)):
         assert answer(damaged) is answer(Pipe(damaged)) is AudioError
+
+
+@pytest.mark.parametrize(("container", "subtype"), RARE + SILENT)
+def test_a_pipe_of_a_rare_container_is_known_before_its_end(container: str, subtype: str) -> None:
+    data = encoded(NOISE, container, subtype)
+    assert answer(Pipe(data, 1 << 16)) == answer(data) is not AudioError
+
+
+def test_a_pipe_without_an_end_that_begins_like_no_recording_is_refused() -> None:
+    class Endless(Pipe):
+        def read(self, size: int = -1) -> bytes:
+            return NOISE.tobytes()[:size]
+
+    with pytest.raises(AudioError, match="Of raw samples, give the rate"):
+        load(Endless(b""), RATE)
 
 
 def test_voc_ends_where_it_says() -> None:
@@ -256,9 +271,24 @@ def test_whatever_a_file_object_raises_is_an_audio_error(raised: Exception) -> N
                 raise raised
             return super().read(size)
 
-    for container in ("WAV", "FLAC", "OGG"):
+    recordings = [encoded(NOISE, container) for container in ("WAV", "FLAC", "OGG")]
+    with suppress(ImportError):
+        recordings.append(by_ffmpeg(NOISE, "adts", "aac"))
+    for data in recordings:
         with pytest.raises(AudioError, match="The file object cannot be read"):
-            load(Broken(encoded(NOISE, container)), RATE)
+            load(Broken(data), RATE)
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "OGG"])
+def test_an_interrupt_while_a_decoder_waits_for_a_pipe_is_one(container: str) -> None:
+    class Interrupted(Pipe):
+        def read(self, size: int = -1) -> bytes:
+            if self._file.tell() > 4000:
+                raise KeyboardInterrupt
+            return super().read(size)
+
+    with pytest.raises(KeyboardInterrupt):
+        load(Interrupted(encoded(NOISE, container)), RATE)
 
 
 def test_file_object_at_its_end_says_so_and_an_empty_one_too() -> None:
@@ -280,7 +310,7 @@ def test_named_pipe_is_read_to_its_end(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="on Windows, a pipe's reader waits for data")
-@pytest.mark.parametrize("container", ["WAV", "AU", "FLAC"])
+@pytest.mark.parametrize("container", ["WAV", "AU", "CAF", "FLAC"])
 def test_pipe_is_decoded_while_it_speaks_and_stops_when_told(container: str) -> None:
     reading, writing = os.pipe()
     stop = threading.Event()
@@ -291,6 +321,31 @@ def test_pipe_is_decoded_while_it_speaks_and_stops_when_told(container: str) -> 
             assert len(next(audio.blocks)) == 0.1 * RATE
             threading.Timer(0.05, stop.set).start()
             assert sum(map(len, audio.blocks)) < len(NOISE)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="on Windows, a pipe's reader waits for data")
+@pytest.mark.parametrize("container", ["WAV", "AIFF", "CAF", "FLAC"])
+def test_all_that_was_spoken_is_heard_while_the_pipe_stays_open(container: str) -> None:
+    samples = np.zeros(10 * RATE + 123, np.int16)
+    reading, writing = os.pipe()
+    stop = threading.Event()
+    with open(reading, "rb", buffering=0) as pipe, open(writing, "wb", buffering=0) as end:  # noqa: PTH123
+        threading.Thread(target=end.write, args=(encoded(samples, container),)).start()
+        with open_audio(pipe, stop=stop) as audio:
+            heard = 0
+            while heard < len(samples):  # Should it wait for more, it hangs.
+                heard += len(next(audio.blocks))
+            stop.set()
+            assert list(audio.blocks) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere, to open a named pipe waits for its writer")
+def test_closing_ends_the_wait_for_a_named_pipe_that_nobody_writes(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "call.wav")
+    stop = threading.Event()
+    threading.Timer(0.05, stop.set).start()
+    with pytest.raises(AudioError, match="was closed before its audio began"), open_audio(tmp_path / "call.wav", stop=stop):
+        pass
 
 
 @pytest.mark.parametrize(
