@@ -53,6 +53,9 @@ class MissingExtra(VivavoceError, ImportError):
         self.command = f'pip install "vivavoce[{extra}]"'
         super().__init__(f"{module} is not installed. Run: {self.command}", name=module)
 
+    def __reduce__(self) -> Any:
+        return type(self), (self.name, self.extra)
+
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:

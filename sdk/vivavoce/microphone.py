@@ -118,6 +118,9 @@ class Microphone:
         """How many of them did not fit into the queue."""
         return self._queue.dropped
 
+    def __reduce__(self) -> Any:
+        raise TypeError("A Microphone cannot be pickled. Make it in the process that listens to it.")
+
     def __enter__(self) -> Self:
         closed = self._queue.closed.is_set()
         if self._over or (closed and not self.sample_rate):

@@ -58,6 +58,9 @@ class _Closable:
         self._closed = threading.Event()
         self._over = False
 
+    def __reduce__(self) -> Any:
+        raise TypeError(f"A {type(self).__name__} cannot be pickled. Make it in the process that listens to it.")
+
     def __enter__(self) -> Self:
         if self._over:
             raise ConfigurationError("The source is over. Make a new one to listen again.")

@@ -34,6 +34,11 @@ class Stream:
     def __repr__(self) -> str:
         return f"<Stream, channels: {self._channels}, {'open' if self._result is None else self._result.verdict}>"
 
+    def __reduce__(self) -> Any:
+        raise TypeError(
+            "A Stream cannot be pickled, for its engine cannot. Open one in each process: Detector(bundle).stream(rate)."
+        )
+
     def reset(self) -> None:
         """Forgets everything, as if the stream were new."""
         with self._lock:

@@ -30,7 +30,10 @@ RARE = (
 SILENT = (("IRCAM", "PCM_16"), ("PAF", "PCM_16"), ("PVF", "PCM_16"), ("XI", "DPCM_16"))
 """Others that do not."""
 
-FFMPEG = (("mp4", "aac"), ("matroska", "libopus"), ("webm", "libopus"), ("adts", "aac"))
+FFMPEG = (
+    *(("mp4", "aac"), ("matroska", "libopus"), ("webm", "libopus"), ("adts", "aac"), ("latm", "aac"), ("flv", "aac")),
+    *(("mpegts", "mp2"), ("avi", "mp2"), ("mov", "pcm_s16le"), ("tta", "tta")),
+)
 """Containers and codecs that PyAV's wheels write and libsndfile does not read."""
 
 

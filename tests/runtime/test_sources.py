@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import io
 import os
+import pickle
 import threading
 from collections.abc import AsyncIterator, Iterator
 from itertools import cycle
@@ -20,6 +22,8 @@ from numpy.typing import NDArray
 from speaking import RATE, speech
 
 from vivavoce import AudioError, ConfigurationError, Detector, Event, Policy, Result
+from vivavoce.errors import MissingExtra
+from vivavoce.microphone import Microphone
 from vivavoce.sources import AsyncChunkSource, AudioSource, ChunkSource, FileSource, Lost, PcmSource
 
 
@@ -143,6 +147,18 @@ def test_closing_ends_the_wait_for_a_pipe_that_says_nothing_more() -> None:
             chunks.append(chunk.tolist())
             timer.start()
         assert chunks == [[[1]]]
+
+
+def test_what_cannot_go_to_another_process_says_what_to_do(detector: Detector) -> None:
+    for one in (detector, detector.stream(RATE), FileSource(b""), PcmSource(io.BytesIO(), RATE), Microphone()):
+        with pytest.raises(TypeError, match="process"):
+            pickle.dumps(one)
+
+
+def test_errors_come_back_whole_from_another_process() -> None:
+    for error in (AudioError("why"), ConfigurationError("why"), MissingExtra("av", "formats")):
+        back = copy.deepcopy(error)  # As pickle does it.
+        assert (type(back), str(back), vars(back)) == (type(error), str(error), vars(error))
 
 
 def test_gaps_from_an_app_become_events(detector: Detector, recording: NDArray[np.int16]) -> None:

@@ -22,6 +22,7 @@ __all__ = [
     "OPEN_END",
     "Chunked",
     "begins",
+    "begins_as_mp3",
     "chunked",
     "cut_off",
     "damaged",
@@ -34,6 +35,7 @@ __all__ = [
     "mp3_parts",
     "ogg_parts",
     "tags",
+    "within_frame",
 ]
 
 FLAC = b"fLaC"
@@ -61,6 +63,11 @@ def longer(name: str, than: str, remedy: str) -> AudioError:
 def damaged(name: str, what: str) -> AudioError:
     """The error for a recording that contradicts itself."""
     return AudioError(f"{name} is damaged: {what}. Copy it again, or write it anew with `ffmpeg -i OLD NEW`.")
+
+
+def within_frame(name: str) -> AudioError:
+    """The error for a recording whose last frame is not whole."""
+    return damaged(name, "it ends within a frame")
 
 
 def begins(head: bytes) -> bool:
@@ -455,17 +462,21 @@ def mp3_parts(name: str, data: bytes) -> list[bytes] | None:
     """The recordings in an MP3 file; None where it has no frames that can be followed. A recording that does not say how many
     frames it has gets a Xing frame that does, for decoders believe in it and guess without it.
 
-    Raises AudioError where there are fewer frames than a Xing frame counts.
+    Raises AudioError where there are fewer frames than a Xing frame counts, or the last one is not whole.
     """
     runs = list(_runs(data))
     if not runs:
         return None
+    last = runs[-1]
+    after = _frame(data[last.end : last.end + 4])
+    if after and after[1] == last.kind and last.end + after[0] > len(data) and last.count != last.announced:
+        raise within_frame(name)
     parts = []
     for run in runs:
         if run.announced and run.count < run.announced:
             raise cut_off(name, run.count / run.announced)
         counted = run.announced is not None and run.count == run.announced
-        content = data[run.start : run.end]
+        content = _sized(data[run.start : run.end], run)
         # Of the other layers decoders know no such frame, and count.
         parts.append(content if counted or run.kind[1] != LAYER_3 else _xing(content, run) + content)
     return parts
@@ -505,6 +516,11 @@ def _mp3_frames(data: bytes) -> Iterator[tuple[int, int, tuple[int, int, int, in
             at += size
         else:
             at = _next_frame(data, at + 1)
+
+
+def begins_as_mp3(content: Bytes) -> bool:
+    """Whether a frame of MPEG audio stands in front, or behind tags."""
+    return _frame(content.read(tags(content), 4)) is not None
 
 
 def tags(content: Bytes) -> int:
@@ -565,6 +581,15 @@ def _announced(frame: bytes, kind: tuple[int, int, int, int]) -> int | None:
         return int.from_bytes(frame[at + 8 : at + 12], "big") if frame[at + 7 : at + 8] and frame[at + 7] & 1 else 0
     # A VBRI frame counts itself.
     return max(0, int.from_bytes(frame[50:54], "big") - 1) if frame[36:40] == b"VBRI" else None
+
+
+def _sized(content: bytes, run: _Frames) -> bytes:
+    """The frames of `run`, with a Xing frame that tells their size: libmpg123 remarks on another one on standard error."""
+    at = _side(run.kind)
+    if content[at : at + 4] not in (b"Xing", b"Info") or not content[at + 7] & 2:
+        return content
+    at += 12 if content[at + 7] & 1 else 8
+    return content[:at] + struct.pack(">I", len(content)) + content[at + 4 :]
 
 
 def _xing(content: bytes, run: _Frames) -> bytes:

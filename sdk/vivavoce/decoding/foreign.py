@@ -1,8 +1,9 @@
-"""Containers of FFmpeg's: what it says nothing of, another recording behind the first, and the missing end of an AVI."""
+"""Containers of FFmpeg's: what it says nothing of, another recording behind the first, and a missing end."""
 
 from __future__ import annotations
 
 from .containers import OPEN_END, cut_off, joined
+from .frames import check_frames
 from .recording import Bytes
 
 __all__ = ["check_foreign"]
@@ -37,6 +38,8 @@ def check_foreign(content: Bytes) -> None:
         _check_boxes(content)
     elif head.startswith(tuple(STARTS)) and content.rest().find(head, 1) > 0:
         raise joined(content.name, STARTS[next(start for start in STARTS if head.startswith(start))])
+    else:
+        check_frames(content)
 
 
 def _check_boxes(content: Bytes) -> None:

@@ -21,6 +21,7 @@ from .containers import (
     FLAC_MARKS,
     Chunked,
     begins,
+    begins_as_mp3,
     chunked,
     cut_off,
     damaged,
@@ -32,6 +33,7 @@ from .containers import (
     mp3_parts,
     ogg_parts,
     tags,
+    within_frame,
 )
 from .foreign import check_foreign
 from .rare import MARK, announced, prepared
@@ -81,10 +83,10 @@ def parts(content: Bytes, keep: Keep) -> Iterator[Part]:
         yield from (_whole(content, keep, part) for part in ogg_parts(content.name, content.rest()))
     else:
         whole = prepared(_whole_pipe(content))
-        sound = _Sound.open(whole, keep, Window(whole))
+        sound = None if begins_as_mp3(whole) else _Sound.open(whole, keep, Window(whole))
         if isinstance(sound, Part):
             yield sound
-        elif sound.format == "MP3":
+        elif sound is None or sound.format == "MP3":
             data = whole.rest()
             yield from (_whole(content, keep, part) for part in mp3_parts(content.name, data) or [data])
         else:
@@ -98,7 +100,7 @@ def _whole_pipe(content: Bytes) -> Bytes:
         return content
     head = content.read(0, PROBE)
     # Of these, libsndfile wants the last byte before it knows them.
-    if len(head) == PROBE and not begins(head) and head[8:12] != HTK:
+    if len(head) == PROBE and not (begins(head) or begins_as_mp3(content) or head[8:12] == HTK):
         part = content.part(head)
         try:
             with ExitStack() as stack:
@@ -155,7 +157,7 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
             raise cut_off(content.name, count / total)
         # Where nobody says how long it is, libsndfile may drop half a frame at the end without a word.
         if not total and count and not content.stopped and not ends_with_flac_frame(window.tail):
-            raise damaged(content.name, "it ends within a frame")
+            raise within_frame(content.name)
 
     return Part(sound.samplerate, sound.channels, blocks())
 
