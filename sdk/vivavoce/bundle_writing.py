@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -18,9 +19,12 @@ UNCALIBRATED = OperatingPoint(name="uncalibrated", threshold=0.0)
 
 
 def require_new(folder: Path) -> None:
-    """Raises ConfigurationError where `folder` exists. Call it before long work that ends in `write_bundle`."""
-    if folder.exists():
+    """Raises ConfigurationError where `folder` exists or cannot be made. Call it before work that ends in `write_bundle`."""
+    if os.path.lexists(folder):
         raise ConfigurationError(f"{folder} exists. Choose a new directory; a bundle is never written over.")
+    place = next(parent for parent in folder.absolute().parents if os.path.lexists(parent))
+    if not place.is_dir() or not os.access(place, os.W_OK | os.X_OK):
+        raise ConfigurationError(f"{folder} cannot be made: {place} is no folder to write to. Choose another one.")
 
 
 def descended(manifest: Manifest, parent: Bundle, name: str, version: str = "1") -> Manifest:

@@ -40,6 +40,9 @@ def main() -> NoReturn:
     except MissingExtra as error:
         print(f"Error: {error}", file=sys.stderr)
         sys.exit(UNUSABLE)
+    except OSError as error:  # Of what is no verb: a shell whose files completion cannot be written to.
+        print(f"Error: {error.filename or 'The output'}: {error.strerror or error}.", file=sys.stderr)
+        sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     sys.exit(0)

@@ -14,7 +14,7 @@ from bundles import GAIN, WINDOW, make_bundle, raw_score
 
 from vivavoce import BundleError, ConfigurationError, Detector, MissingExtra
 from vivavoce.bundle import TARGETS, AudioContract, Bundle, EngineFile, bundle_path, schema
-from vivavoce.bundle_writing import UNCALIBRATED, uncalibrated
+from vivavoce.bundle_writing import UNCALIBRATED, require_new, uncalibrated
 from vivavoce.files import sha256
 
 Change = Callable[[dict[str, Any]], None]
@@ -227,3 +227,13 @@ def test_a_bundle_that_an_extra_installs_names_it(tmp_path: Path, monkeypatch: p
         Detector("large")
     make_bundle(tmp_path / "large")
     assert Detector("large").threshold == 0.0
+
+
+def test_a_place_where_no_bundle_can_be_written_is_refused_before_long_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for place, problem in (("file/new", "is no folder to write to"), ("file", "exists"), ("link", "exists")):
+        with pytest.raises(ConfigurationError, match=problem):
+            require_new(tmp_path / place)
+    require_new(tmp_path / "new" / "bundle")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "link"}

@@ -32,6 +32,8 @@ class Quantization(Rounding):
 
     name = "quantization"
 
+    budget: float | None = None
+    """The share of decisions that might flip by the scan's estimate; None where there was none."""
     two_byte_groups: tuple[str, ...] = ()
     effect: Effect | None = None
     """Of all that is INT8 together."""

@@ -113,7 +113,7 @@ def quantize_bundle(
     )
     before = Rounding.of(bundle.manifest.model)
     ratio = _ratio(files, contents) * (before.size_ratio if before else 1.0)
-    notes = Quantization(**_rounded(quantizer, mix, target, min(count, len(trials)), ratio), **_measured(mix))
+    notes = Quantization(**_rounded(quantizer, mix, target, min(count, len(trials)), ratio), **_measured(mix, budget))
     return _packed(bundle, out, engine, files, contents if keep_float else {}, notes, gate, stages)
 
 
@@ -192,12 +192,12 @@ def _rounded(quantizer: Quantizer, mix: Mix | None, target: str, windows: int, r
     }
 
 
-def _measured(mix: Mix | None) -> dict[str, Any]:
+def _measured(mix: Mix | None, budget: float | None) -> dict[str, Any]:
     """The other fields of `Quantization`, where there was a budget."""
     if mix is None:
         return {}
     alone = {"sensitivity": mix.alone, "sensitivity_two_bytes": mix.alone_two_bytes}
-    return {"two_byte_groups": mix.two_byte_groups, "effect": mix.effect, **alone}
+    return {"budget": budget, "two_byte_groups": mix.two_byte_groups, "effect": mix.effect, **alone}
 
 
 def _ratio(files: Mapping[str, bytes], before: Mapping[str, bytes]) -> float:

@@ -31,6 +31,7 @@ from typer.testing import CliRunner
 from vivavoce import Detector
 from vivavoce.audio import load
 from vivavoce.bundle import Bundle
+from vivavoce.cli import main
 from vivavoce.commands.app import VERBS, build
 from vivavoce.commands.scan_rows import FIELDS, Outcome, Rows, bar
 from vivavoce.engines.engine import load_engine
@@ -717,3 +718,14 @@ def test_page_lists_the_exit_codes() -> None:
     assert codes == (0, 1, 2, 3, 130, 141)
     table = PAGE.split("## vivavoce listen")[0]
     assert re.findall(r"^\| (\d[\d, ]*) \|", table, re.MULTILINE) == ["0", "1", "2", "3", "130, 141"]
+
+
+def test_completion_that_cannot_be_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / ".bashrc").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "argv", ["vivavoce", "--install-completion", "bash"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert re.fullmatch(r"Error: .*\.bashrc: Is a directory\.\n", capsys.readouterr().err)
