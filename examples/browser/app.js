@@ -186,7 +186,7 @@ function describePoint() {
   const { accept, reject, points } = band(manifest, show.point.value);
   const [{ fpr, corpus }, { fnr }] = [points[0], points.at(-1)];
   const rate = ({ value, low, high }) => `${percent(value)} (${percent(low)} to ${percent(high)})`;
-  const rates = fpr && fnr ? ` On ${corpus} ${rate(fpr)} of spoofs were accepted and ${rate(fnr)} of living voices rejected.` : "";
+  const rates = fpr && fnr ? ` On ${corpus}: ${rate(fpr)} of spoofs were accepted, and ${rate(fnr)} of living voices were not.` : "";
   const between = reject < accept ? `, spoof below ${signed(reject)}, undecided between` : " on";
   write(show.rates, `Bona fide from ${signed(accept)}${between}.${rates}`);
 }

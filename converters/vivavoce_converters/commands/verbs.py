@@ -185,7 +185,8 @@ def refit_command(
 ) -> None:
     """Fit a bundle's perceptron anew, to your recordings too.
 
-    The rest of the network stays. Calibrate the result on recordings of other systems and sources.
+    The rest of the network stays. A clip takes about 0.3 s of a core, the fit some minutes more. Calibrate the result on
+    recordings of other systems and sources.
     """
     with needs_extra(EXTRA):
         from vivavoce.bundle import open_bundle
@@ -206,7 +207,8 @@ def refit_command(
             corpora=names,
             stages=stages,
         )
-    typer.echo(f"{out}\nNext: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
+    typer.echo(f"{out}: fitted to {len(trials)} clips, {len(more)} of them yours")
+    typer.echo(f"Next: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
 
 
 def build_engine_command(

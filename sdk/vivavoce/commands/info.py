@@ -115,7 +115,7 @@ def _points(manifest: Manifest) -> Iterator[Table]:
             for point in manifest.operating_points
             if where[point] == trials
         ]
-        yield table(("one threshold", f"{scale} from", "spoofs accepted", "living rejected"), rows, title=trials)
+        yield table(("one threshold", f"{scale} from", "spoofs accepted", "living not accepted"), rows, title=trials)
 
 
 def _bands(bundle: Bundle) -> Iterator[Table]:
