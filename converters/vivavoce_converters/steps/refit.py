@@ -1,7 +1,7 @@
 """Refitting: a finished bundle's perceptron is fitted anew, to the states that its own engine gives for a corpus.
 
 The rest of the network stays as it is, to the bit. So the perceptron allows for what quantization changed, and a detector
-takes in an application's own recordings and synthesizers without training.
+takes in an application's own recordings and synthesizers.
 """
 
 from __future__ import annotations
