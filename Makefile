@@ -49,7 +49,7 @@ model: $(DEV)/.done
 	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name $(RECIPE) --out $(MODEL)/float \
 		--licence "Apache-2.0 AND MIT (layers of OpenAI Whisper base)" --trained-on "$(TRAINED_ON)"
 	$(DEV)/bin/vivavoce quantize $(MODEL)/float --target x86-vnni --calibration $(CORPUS) --weights-only --out $(MODEL)/rounded
-	$(DEV)/bin/vivavoce refit $(MODEL)/rounded --recipe $(RECIPE) --corpus $(CORPUS) --out $(MODEL)/refitted
+	$(DEV)/bin/vivavoce refit $(MODEL)/rounded --recipe $(RECIPE) --corpus $(CORPUS) --name vivavoce --out $(MODEL)/refitted
 	$(DEV)/bin/vivavoce quantize $(MODEL)/refitted --target x86-vnni --calibration $(CORPUS) --budget $(BUDGET) --limits benchmarks/limits.toml --out $(MODEL)/int8
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/int8 $(CORPUS) --subset dev --only seen=no --test dev --test eval --name vivavoce --monitor --bundle-name $(RECIPE) --out $(MODEL)/calibrated
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/refitted $(CORPUS) --subset dev --only seen=no --name vivavoce --out $(MODEL)/reference

@@ -182,6 +182,7 @@ def refit_command(
         list[Path] | None, typer.Option("--also", help="A corpus of more; repeatable. The manifest names it.")
     ] = None,
     only: Only = None,
+    name: Annotated[str | None, typer.Option(help="What to call the corpus; its folder's name by default.")] = None,
 ) -> None:
     """Fit a bundle's perceptron anew, to your recordings too.
 
@@ -195,19 +196,15 @@ def refit_command(
         from ..distillation.recipe import load_recipe
         from ..steps.refit import refit
 
-    more = [trial for path in extra or () for trial in read_corpus(path, subset="train", extra=True, or_all=True)]
-    trials = [*read_corpus(corpus, subset="train", or_all=True, only=only or ()), *more]
-    names = [f"{path.resolve().name} train" for path in extra or ()]
+    known = read_corpus(corpus, subset="train", or_all=True, only=only or ())
+    more = [(path, read_corpus(path, subset="train", extra=True, or_all=True)) for path in extra or ()]
+    corpora = [(name or corpus.resolve().name, known), *((path.resolve().name, trials) for path, trials in more)]
+    names = [f"{called} train" if any(trial.subset for trial in trials) else called for called, trials in corpora]
+    everything = [trial for _, trials in corpora for trial in trials]
     with bars() as stages:
-        refit(
-            open_bundle(bundle),
-            trials,
-            out,
-            load_recipe(recipe),
-            corpora=names,
-            stages=stages,
-        )
-    typer.echo(f"{out}: fitted to {len(trials)} clips, {len(more)} of them yours")
+        refit(open_bundle(bundle), everything, out, load_recipe(recipe), corpora=names, stages=stages)
+    counts = ", ".join(f"{len(trials):,} of {called}" for called, (_, trials) in zip(names, corpora, strict=True))
+    typer.echo(f"{out}: fitted to {counts}")
     typer.echo(f"Next: vivavoce calibrate {out} CORPUS --subset dev --out NEW")
 
 

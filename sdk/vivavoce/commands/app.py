@@ -16,7 +16,7 @@ from ..errors import VivavoceError
 from ..terminal.console import CUT_OFF, INTERRUPTED, UNUSABLE, drop_output, tell_error
 from .bench import bench
 from .devices import devices
-from .helping import EXAMPLES, OneVerb, Verbs, in_words
+from .helping import OneVerb, Verbs, epilog, in_words
 from .info import info
 from .listen import listen
 from .scan import scan
@@ -59,16 +59,11 @@ def build() -> typer.Typer:
     )
     app.callback()(_options)
     for name, verb in VERBS.items():
-        app.command(name, cls=OneVerb, epilog=_examples(name))(_guarded(in_words(verb)))
+        app.command(name, cls=OneVerb, epilog=epilog(name))(_guarded(in_words(verb)))
     for entry in entry_points(group=GROUP):
         if entry.name not in VERBS:
             _add(app, entry)
     return app
-
-
-def _examples(name: str) -> str | None:
-    lines = EXAMPLES.get(name)
-    return None if lines is None else "\b\nExamples:\n" + "\n".join(f"  vivavoce {name} {line}".rstrip() for line in lines)
 
 
 def _show_version(wanted: bool) -> None:
@@ -87,7 +82,7 @@ def _options(show_version: VersionOption = False) -> None:
 def _add(app: typer.Typer, entry: EntryPoint) -> None:
     """Adds another package's verb; one that cannot be loaded says why when it is called, and spoils nothing else."""
     try:
-        app.command(entry.name, cls=OneVerb, epilog=_examples(entry.name))(_guarded(in_words(entry.load())))
+        app.command(entry.name, cls=OneVerb, epilog=epilog(entry.name))(_guarded(in_words(entry.load())))
     except Exception as error:  # Whatever another package's module does while it is imported.
         ignored = {"allow_extra_args": True, "ignore_unknown_options": True}
         app.command(entry.name, context_settings=ignored)(_guarded(_failing(entry, error)))

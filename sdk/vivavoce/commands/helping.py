@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
@@ -9,7 +10,7 @@ from typing import Annotated, Any, TypeVar, get_args, get_origin, get_type_hints
 from typer.core import TyperArgument, TyperCommand, TyperGroup
 from typer.models import ArgumentInfo, OptionInfo
 
-__all__ = ["EXAMPLES", "OneVerb", "Verbs", "in_words"]
+__all__ = ["OneVerb", "Verbs", "epilog", "in_words"]
 
 Verb = TypeVar("Verb", bound=Callable[..., Any])
 
@@ -35,8 +36,25 @@ EXAMPLES = {
 }
 """What follows the verb."""
 
+NEEDS = {
+    **dict.fromkeys(("evaluate", "calibrate", "compare"), "calibrate"),
+    **dict.fromkeys(("convert", "distill", "quantize", "refit"), "convert"),
+    "build-engine": "convert,tensorrt",
+}
+"""The extras without which a verb only says that they are missing."""
+
 WORDS: dict[object, str] = {int: "NUMBER", float: "NUMBER", Path: "PATH", str: "TEXT"}
 """What people call a type."""
+
+
+def epilog(verb: str) -> str | None:
+    """What stands below a verb's options: examples, and what has to be installed for it."""
+    if verb not in EXAMPLES:
+        return None
+    lines = ["\b\nExamples:", *(f"  vivavoce {verb} {line}".rstrip() for line in EXAMPLES[verb])]
+    if verb in NEEDS:
+        lines += ["", "\b", f'Needs: pip install "vivavoce[{NEEDS[verb]}]"']
+    return "\n".join(lines)
 
 
 def in_words(verb: Verb) -> Verb:
@@ -67,6 +85,10 @@ class OneVerb(TyperCommand):
         for one in self.params:
             if isinstance(one, TyperArgument):
                 vars(one)["display_type_rich"] = lambda ctx: None
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        # Braces around what must be given look like a choice.
+        return [re.sub("[{}]", "", piece) for piece in super().collect_usage_pieces(ctx)]
 
 
 class Verbs(TyperGroup):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import signal
 import sys
@@ -127,9 +128,29 @@ def show(out: Console, *tables: Table | Text) -> None:
     for number, built in enumerate(tables):
         if number:
             out.print()
-        if isinstance(built, Table):
-            _keep_words(built, out.width)
-        out.print(built, soft_wrap=False)
+        for part in _parts(built, out.width) if isinstance(built, Table) else [built]:
+            out.print(part, soft_wrap=False)
+
+
+def _parts(built: Table, width: int) -> Iterator[Table]:
+    """A table, or where the longest words of its columns do not fit beside each other, several below each other: each with the
+    first column and as many of the others as fit."""
+    columns = [[str(column.header), *map(str, column.cells)] for column in built.columns]
+    ends = list(itertools.accumulate(_longest_word(column) + 1 for column in columns))
+    fitting = max(2, sum(end - 1 <= width for end in ends))
+    if fitting < len(columns):
+        first, *others = columns
+        header, *rows = zip(first, *others[: fitting - 1], strict=True)
+        yield from _parts(table(header, rows, title=str(built.title or "") or None), width)
+        header, *rows = zip(first, *others[fitting - 1 :], strict=True)
+        yield from _parts(table(header, rows), width)
+    else:
+        _keep_words(built, width)
+        yield built
+
+
+def _longest_word(column: Sequence[str]) -> int:
+    return max(map(len, " ".join(column).split()), default=0)
 
 
 def _keep_words(built: Table, width: int) -> None:
@@ -139,7 +160,7 @@ def _keep_words(built: Table, width: int) -> None:
     cells = [[str(column.header), *body] for column, body in zip(built.columns, bodies, strict=True)]
     if sum(max(map(len, column)) for column in cells) + GAP * (len(cells) - 1) <= width:
         return
-    words = [max(map(len, " ".join(column).split()), default=0) for column in cells]
+    words = list(map(_longest_word, cells))
     gap = next((gap for gap in (GAP, 1) if sum(words) + gap * (len(cells) - 1) <= width), None)
     if gap is None:
         return

@@ -13,11 +13,12 @@ import torch
 from onnx import numpy_helper
 
 from vivavoce import Detector
-from vivavoce.bundle import Bundle
+from vivavoce.bundle import Bundle, default_bundle
 from vivavoce.bundle_writing import write_bundle
 from vivavoce.errors import ConfigurationError
 from vivavoce.files import sha256
 from vivavoce_calibration.corpora import Trial
+from vivavoce_converters.commands.verbs import refit_command
 from vivavoce_converters.distillation.recipe import Recipe, StreamingShape, load_recipe
 from vivavoce_converters.networks import perceptron
 from vivavoce_converters.networks.countermeasure import Countermeasure, save_countermeasure
@@ -26,6 +27,7 @@ from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
 from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
 from vivavoce_converters.quantization.rewrites import float16_storage
 from vivavoce_converters.quantization.rewrites.float16_storage import store_in_float16
+from vivavoce_converters.steps import refit as steps
 from vivavoce_converters.steps.convert import convert
 from vivavoce_converters.steps.refit import refit
 
@@ -127,3 +129,16 @@ def test_what_cannot_be_refitted_is_refused(trials: list[Trial], tiny_bundle: Pa
     with pytest.raises(ConfigurationError, match="fits no perceptron"):
         refit(bundle(tmp_path), trials, tmp_path / "made", load_recipe("nes2net"))
     assert not (tmp_path / "made").exists()
+
+
+def test_the_command_names_what_it_fits_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for clip in ("known/train/bonafide/a", "known/train/spoof/b", "known/dev/spoof/c", "mine/spoof/d", "mine/spoof/e"):
+        (tmp_path / clip).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(f"{tmp_path / clip}.wav", np.full(16_000, 0.1), 16_000)
+    asked: list[object] = []
+    monkeypatch.setattr(steps, "refit", lambda *arguments, corpora, stages: asked.append((len(arguments[1]), corpora)))
+    refit_command(default_bundle(), tmp_path / "known", tmp_path / "out", extra=[tmp_path / "mine"], name="all")
+    assert asked == [(4, ["all train", "mine"])]
+    assert "fitted to 2 of all train, 2 of mine\n" in capsys.readouterr().out

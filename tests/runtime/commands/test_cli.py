@@ -512,6 +512,15 @@ def test_narrow_tables_break_between_words(width: int, expected: list[str]) -> N
     assert [line.rstrip() for line in printed.getvalue().splitlines()] == expected
 
 
+def test_columns_that_do_not_fit_beside_each_other_stand_below() -> None:
+    printed = StringIO()
+    rows = [("a", "(0.5–9.9)", "(1.5–2.9)", "1"), ("b", "–", "–", "2")]
+    terminal.show(Console(width=18, file=printed), terminal.table(("name", "first", "second", "n"), rows, title="t"))
+    lines = [line.split() for line in printed.getvalue().splitlines()]
+    first = [["t"], ["name", "first"], ["a", "(0.5–9.9)"], ["b", "–"]]
+    assert lines == [*first, ["name", "second", "n"], ["a", "(1.5–2.9)", "1"], ["b", "–", "2"]]
+
+
 def test_without_outputs_the_exit_code_alone_tells(tiny_bundle: Path) -> None:
     done = process("scan", VOICE, "--bundle", tiny_bundle, before="sys.stdout = sys.stderr = None")
     assert (done.returncode, done.stdout, done.stderr) == (run("scan", VOICE, "--bundle", tiny_bundle).exit_code, "", "")
@@ -729,3 +738,10 @@ def test_completion_that_cannot_be_written_is_an_error(
     with pytest.raises(SystemExit, match="2"):
         main()
     assert re.fullmatch(r"Error: .*\.bashrc: Is a directory\.\n", capsys.readouterr().err)
+
+
+def test_help_says_what_a_verb_needs_and_draws_no_braces() -> None:
+    shown = run("evaluate", "--help").stdout
+    assert "Usage: vivavoce evaluate [OPTIONS] BUNDLE CORPUS\n" in shown
+    assert 'Needs: pip install "vivavoce[calibrate]"' in shown
+    assert "Needs" not in run("scan", "--help").stdout
