@@ -58,23 +58,23 @@ class Mixer:
         """The next samples, (n, channels) of one step, as one signal (n,)."""
         if len(step) == 0:
             return step.reshape(-1)
-        rows = _rows(step)
-        energy, sums = [float(row @ row) for row in rows], np.add.reduce(rows, axis=1).tolist()
+        rows, energy = _rows(step)
+        sums = np.add.reduce(rows, axis=1).tolist()
         taken = [offset.after(total, e, len(step)) for offset, total, e in zip(self._offsets, sums, energy, strict=True)]
         before, self._taken = self._taken or taken, taken
         if any(before) or any(taken):
             # From the last offset to this one without a jump, which would be heard.
             ramp = np.linspace(0, 1, len(step), endpoint=False)[:, None]
             step = (step - (np.array(before) + np.subtract(taken, before) * ramp)).astype(np.float32)
-            energy = [float(row @ row) for row in _rows(step)]
+            _, energy = _rows(step)
         mono = to_mono(step)
         return mono if len(rows) == 1 else self._heard(step, mono, energy)
 
     def _heard(self, step: Samples, mono: Samples, energy: list[float]) -> Samples:
         """The channels' mean, or the loudest of them alone where the mean has lost it."""
-        (row,) = _rows(mono[:, None])
+        _, (mixed,) = _rows(mono[:, None])
         self._energy = LEVEL_KEPT * self._energy + energy
-        self._mixed = LEVEL_KEPT * self._mixed + float(row @ row)
+        self._mixed = LEVEL_KEPT * self._mixed + mixed
         loudest = int(self._energy.argmax())
         if self._mixed >= (LOST if self._alone is None else FOUND) * self._energy[loudest]:
             self._alone = None
@@ -100,9 +100,11 @@ class _Offset:
         return self._mean * min(max((apart - LEFT) / (GONE - LEFT), 0), 1)
 
 
-def _rows(samples: Samples) -> NDArray[np.float64]:
-    """A copy with a row for each channel, and 0 for what is not finite."""
+def _rows(samples: Samples) -> tuple[NDArray[np.float64], list[float]]:
+    """A copy with a row for each channel, and 0 for what is not finite; and the energy of each."""
     rows = np.array(samples.T, np.float64, order="C")
-    if not np.isfinite(rows).all():
+    energy = [float(row @ row) for row in rows]
+    if not all(map(math.isfinite, energy)):
         rows[~np.isfinite(rows)] = 0
-    return rows
+        energy = [float(row @ row) for row in rows]
+    return rows, energy

@@ -36,6 +36,7 @@ class Bytes:
         self.size = None if self._start is None else self._seek(0, os.SEEK_END) - self._start
         self._pieces = pieces(name, file, stop)
         self._kept, self._dropped = bytearray(), 0
+        self._near, self._near_at = b"", 0
 
     @property
     def arrived(self) -> int:
@@ -51,10 +52,13 @@ class Bytes:
         """`count` bytes from position `at`; fewer only at the end, however few the file gives at a time, or where a pipe has
         given `least` of them."""
         if self.size is not None:
-            if at >= self.size:
-                return b""
-            self._seek((self._start or 0) + at, os.SEEK_SET)
-            return self._all(min(count, self.size - at))
+            count = min(count, max(0, self.size - at))
+            if count > READ:
+                return self._at(at, count)
+            if not self._near_at <= at <= at + count <= self._near_at + len(self._near):
+                # Decoders ask for a few bytes at a time.
+                self._near, self._near_at = self._at(at, min(READ, self.size - at)), at
+            return self._near[at - self._near_at : at - self._near_at + count]
         while self.arrived < at + (least or count) and (more := next(self._pieces, b"")):
             self._kept += more
         return bytes(self._kept[max(0, at - self._dropped) : max(0, at + count - self._dropped)])
@@ -77,7 +81,9 @@ class Bytes:
             del self._kept[: at - self._dropped]
             self._dropped = at
 
-    def _all(self, count: int) -> bytes:
+    def _at(self, at: int, count: int) -> bytes:
+        """Bytes of a file that can seek."""
+        self._seek((self._start or 0) + at, os.SEEK_SET)
         parts = []
         while count > 0 and (part := self._call(self._file.read, count)):
             parts.append(part)
