@@ -247,7 +247,7 @@ def _environment(report: Report) -> str:
     subject = report.subject
     known = {"corpus": f"{subject.corpus}, {subject.subset}", "date": report.date, "command": report.command}
     known |= {"bundle": subject.bundle, "manifest sha256": subject.manifest_sha256, "engine": subject.engine}
-    rows = [(name, value) for name, value in {**known, **subject.environment}.items() if value]
+    rows = [(name.replace("_", " "), value) for name, value in {**known, **subject.environment}.items() if value]
     return _table("When, what and with what", ("what", "which"), rows)
 
 
