@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -76,13 +76,19 @@ class _Closable:
 
 
 class ChunkSource(_Closable):
-    """An app's own chunks: arrays as `Stream.feed` takes them, and `Lost` where some are missing."""
+    """An app's own chunks: arrays as `Stream.feed` takes them, and `Lost` where some are missing. A generator is closed too, in
+    the end, so that its `finally` runs."""
 
     def __init__(self, chunks: Iterable[NDArray[Any] | Lost], sample_rate: int, channels: int = 1) -> None:
         super().__init__()
         self.sample_rate = check_format("The source", channels, sample_rate, ConfigurationError)
         self.channels = channels
         self._chunks = chunks
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        if isinstance(self._chunks, Generator):
+            self._chunks.close()
 
     def __iter__(self) -> Iterator[NDArray[Any] | Lost]:
         for chunk in self._chunks:

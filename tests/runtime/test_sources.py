@@ -187,6 +187,23 @@ def test_closing_a_source_ends_listening_with_a_result(detector: Detector) -> No
         next(detector.listen(source))
 
 
+def test_generator_of_chunks_is_closed_in_the_end(detector: Detector) -> None:
+    left = []
+
+    def chunks() -> Iterator[NDArray[np.float32]]:
+        try:
+            while True:
+                yield speech(1)
+        finally:
+            left.append(True)
+
+    generator = chunks()
+    events = detector.listen(ChunkSource(generator, RATE))
+    next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert left == [True]
+
+
 def test_leaving_the_loop_closes_the_source(detector: Detector, tmp_path: Path) -> None:
     path = tmp_path / "call.wav"
     soundfile.write(path, speech(5), RATE)

@@ -56,11 +56,13 @@ def as_samples(source: Any, sample_rate: Any) -> tuple[Samples, int]:
     if isinstance(source, tuple) and len(source) == 2 and real(source[1]) is not None and real(source[0]) is None:
         raise AudioError("The samples come with a rate of their own. Give it once: detect(samples, sample_rate).")
     rate = as_rate("The array", sample_rate)
-    if isinstance(source, bytes | bytearray | memoryview):
-        refuse_header("The byte string", bytes(source[:16]))
+    # A view of other things than bytes says what they are.
+    if isinstance(source, bytes | bytearray) or (isinstance(source, memoryview) and source.format in ("B", "b", "c")):
+        source = bytes(source)
+        refuse_header("The byte string", source[:16])
         if len(source) % 2:
             raise AudioError(f"{len(source)} bytes are no whole samples of 16 bits. Give all of them, and no more.")
-        array: NDArray[Any] = np.frombuffer(source, "<i2", len(source) // 2)
+        array: NDArray[Any] = np.frombuffer(source, "<i2")
     else:
         array = as_array(source)
     if array.ndim == 2 and array.shape[0] < array.shape[1]:

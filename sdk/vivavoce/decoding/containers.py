@@ -19,10 +19,12 @@ from .recording import Bytes
 __all__ = [
     "FLAC_MARKS",
     "LONGEST_START",
+    "MARKS",
     "OPEN_END",
     "Chunked",
     "begins",
     "begins_as_mp3",
+    "check_alone",
     "chunked",
     "cut_off",
     "damaged",
@@ -44,6 +46,28 @@ FLAC_MARKS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 """How a FLAC begins, with its first block; by chance, the first four bytes alone would be found in some."""
 
 
+MATROSKA = b"\x1aE\xdf\xa3"
+
+MARKS = (
+    *(
+        b"WAVEfmt ",
+        b"WAVEJUNK",
+        b"WAVEds64",
+        b"wave\xf3\xac\xd3\x11",
+        b"AIFFCOMM",
+        b"AIFCFVER",
+        b"caff\0\1\0\0desc",
+        b".snd\0\0\0\x18",
+    ),
+    *(b"OggS\0\2" + bytes(8), b"#!AMR\n", b"#!AMR-WB\n", b"NIST_1A\n", b"Creative Voice File", b"FLV\1\4\0\0\0\x09"),
+    *(b"ftypM4A ", b"ftypisom", b"ftypiso5", b"ftypmp42", b"ftypqt  ", b"ftyp3gp", b"webmB\x87", b"matroskaB\x87", b"AVI LIST"),
+)
+"""What the common kinds of recordings hold near their beginnings, so long that it is nowhere by chance."""
+
+OWN_HEAD = 64
+"""Bytes in which a recording's own mark stands."""
+
+
 def cut_off(name: str, share: float) -> AudioError:
     """The error for a recording of which `share` is there."""
     percent = min(99, round(100 * share)) if share < 1 else 99
@@ -53,6 +77,14 @@ def cut_off(name: str, share: float) -> AudioError:
 def joined(name: str, kind: str) -> AudioError:
     """The error for several recordings in one file, of a kind that decoders take for one."""
     return AudioError(f"{name} holds more than one {kind} recording, one after the other. Cut it into one file each.")
+
+
+def check_alone(name: str, data: bytes) -> None:
+    """Raises AudioError where another recording lies behind the beginning of a file of a kind that is not walked to its end."""
+    # In Matroska, FLAC keeps its own header.
+    marks = MARKS if data.startswith(MATROSKA) and b"A_FLAC" in data else MARKS + FLAC_MARKS
+    if any(data.find(mark, OWN_HEAD) > 0 for mark in marks):
+        raise AudioError(f"{name} holds another recording behind its own. Cut it into one file each.")
 
 
 def longer(name: str, than: str, remedy: str) -> AudioError:
@@ -228,7 +260,9 @@ class Chunked:
 
 def _begins(head: bytes) -> bool:
     """Whether a recording begins here."""
-    return head[:4] + head[8:12] in BODIES or (head[:4] != b"FORM" and head[:4] in (*FAMILIES, b".snd", FLAC))
+    return head[:4] + head[8:12] in BODIES or (
+        head[:4] != b"FORM" and head[:4] in (*FAMILIES, b".snd", FLAC, b"OggS", b"#!AM", b"wvpk")
+    )
 
 
 def chunked(content: Bytes) -> Chunked | None:
@@ -467,6 +501,7 @@ def mp3_parts(name: str, data: bytes) -> list[bytes] | None:
     runs = list(_runs(data))
     if not runs:
         return None
+    check_alone(name, data)
     last = runs[-1]
     after = _frame(data[last.end : last.end + 4])
     if after and after[1] == last.kind and last.end + after[0] > len(data) and last.count != last.announced:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .containers import OPEN_END, cut_off, joined
+from .containers import OPEN_END, check_alone, cut_off, joined
 from .frames import check_frames
 from .recording import Bytes
 
@@ -40,6 +40,7 @@ def check_foreign(content: Bytes) -> None:
         raise joined(content.name, STARTS[next(start for start in STARTS if head.startswith(start))])
     else:
         check_frames(content)
+    check_alone(content.name, content.rest())
 
 
 def _check_boxes(content: Bytes) -> None:

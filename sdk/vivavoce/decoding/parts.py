@@ -19,9 +19,11 @@ from ..errors import AudioError, MissingExtra
 from .arrays import Samples
 from .containers import (
     FLAC_MARKS,
+    MARKS,
     Chunked,
     begins,
     begins_as_mp3,
+    check_alone,
     chunked,
     cut_off,
     damaged,
@@ -123,6 +125,7 @@ def _rare(content: Bytes, sound: _Sound) -> Part:
     stated, there = announced(data, sound.format, sound.extra_info, sound.frames)
     if data.find(data[:MARK], 1) > 0:
         raise joined(content.name, sound.format)
+    check_alone(content.name, data)
     if stated is not None and there < stated:
         raise cut_off(content.name, there / stated)
     if stated is not None and there > stated + PADDING:
@@ -137,7 +140,7 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
         raise cut_off(content.name, 0)
     total, head = flac_total(head)
     keep_bytes = 0 if total else largest_flac_frame(head)
-    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS, keep=keep_bytes, eager=True)
+    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS + MARKS, keep=keep_bytes, eager=True)
     sound = _Sound.open(content, keep, window)
     if isinstance(sound, Part):
         return sound
@@ -145,7 +148,9 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
     def blocks() -> Iterator[Samples]:
         try:
             count = yield from sound.read(total or None)
-            if total and count == total and sound.goes_on() and not window.marked:
+            over = total and count == total and sound.goes_on()
+            window.drain()
+            if over and not window.marked:
                 raise longer(content.name, f"{total} samples", "Write it anew: ffmpeg -i OLD NEW.")
         except AudioError as error:
             if window.marked:

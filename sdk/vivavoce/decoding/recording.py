@@ -52,7 +52,9 @@ class Bytes:
         """`count` bytes from position `at`; fewer only at the end, however few the file gives at a time, or where a pipe has
         given `least` of them."""
         if self.size is not None:
-            count = min(count, max(0, self.size - at))
+            if at >= self.size:
+                return b""
+            count = min(count, self.size - at)
             if count > READ:
                 return self._at(at, count)
             if not self._near_at <= at <= at + count <= self._near_at + len(self._near):
@@ -104,8 +106,8 @@ class Bytes:
 class Window(io.RawIOBase):
     """What a decoder sees: `head`, then the bytes from position `start` on, `length` of them or (None) to the end.
 
-    A decoder that calls back cannot be raised through: `error` has what went wrong meanwhile, or the interrupt. `marks`, of
-    one length, are looked for in what is read; `marked` says whether one was there. `tail` has the last `keep` bytes that were
+    A decoder that calls back cannot be raised through: `error` has what went wrong meanwhile, or the interrupt. `marks`
+    are looked for in what is read; `marked` says whether one was there. `tail` has the last `keep` bytes that were
     read. `eager` is for a decoder that asks for more than it needs, and can do with less.
     """
 
@@ -127,7 +129,8 @@ class Window(io.RawIOBase):
         self.live = False
         """Whether the decoder goes forward only, so that what it has read is let go."""
         self._position = 0
-        self._marks, self._keep = marks, max(keep, len(marks[0]) - 1 if marks else 0)
+        self._marks, self._overlap = marks, max(map(len, marks), default=1) - 1
+        self._keep = max(keep, self._overlap)
         self.tail, self.marked = b"", False
         self._least = 1 if eager else None
         self.error: BaseException | None = None
@@ -152,6 +155,11 @@ class Window(io.RawIOBase):
         view[: len(data)] = data
         return len(data)
 
+    def drain(self) -> None:
+        """Reads what the decoder has left, so that all marks are found, however far it read ahead."""
+        while self._read(READ):
+            pass
+
     def _read(self, count: int) -> bytes:
         at, head = self._position, self._head
         count = max(0, min(count, self._size - at))
@@ -172,7 +180,7 @@ class Window(io.RawIOBase):
         if self.live:
             self._content.forget(at)
         if self._keep:
-            near = self.tail[-len(self._marks[0]) + 1 :] + data if self._marks else b""
+            near = self.tail[-self._overlap :] + data if self._marks else b""
             self.marked = self.marked or any(mark in near for mark in self._marks)
             self.tail = (self.tail + data)[-self._keep :]
         return data
@@ -283,6 +291,8 @@ def _called(name: str, function: Any, *arguments: Any) -> Any:
         raise AudioError(f"{name} cannot be read: {str(why).rstrip('.')}.") from error
     if isinstance(found, str):
         raise AudioError(f'{name} is open as text. Open it with mode "rb".')
+    if found is not None and not isinstance(found, bytes | bytearray | memoryview | int):
+        raise AudioError(f"{name} gives no bytes when it is read, but {type(found).__name__}. Give the bytes.")
     return found
 
 

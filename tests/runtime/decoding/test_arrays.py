@@ -27,6 +27,7 @@ STEREO = np.stack([TONE, np.zeros_like(TONE)], axis=1)
         (TONE.astype(np.int32) << 16, 0),
         (TONE.tobytes(), 0),
         (memoryview(TONE.tobytes()), 0),
+        (memoryview(TONE), 0),
         (TONE[None], 0),
         (TONE[:, None], 0),
         (np.stack([TONE, TONE]), 0),

@@ -295,6 +295,15 @@ def test_an_interrupt_while_a_decoder_waits_for_a_pipe_is_one(container: str) ->
         load(Interrupted(encoded(NOISE, container)), RATE)
 
 
+def test_file_object_that_has_to_be_awaited_is_an_audio_error() -> None:
+    class Awaited:
+        def read(self, size: int = -1) -> list[bytes]:
+            return [b"RIFF"]
+
+    with pytest.raises(AudioError, match="gives no bytes when it is read, but list"):
+        load(Awaited(), RATE)  # type: ignore[arg-type]
+
+
 def test_file_object_at_its_end_says_so_and_an_empty_one_too() -> None:
     read = io.BytesIO(wav(LOW))
     read.read()
@@ -391,6 +400,19 @@ def test_what_ffmpeg_would_leave_out_is_refused(container: str, codec: str) -> N
     for source in (first + second, Pipe(first + second)):
         with pytest.raises(AudioError, match="more than one"):
             load(source, RATE)
+
+
+@pytest.mark.parametrize("container", ["MP3", "FLAC", "W64", "AIFF", "MAT4", "mp4", "webm", "flv", "avi", "tta"])
+def test_another_kind_of_recording_behind_the_first_is_not_left_out(container: str) -> None:
+    pytest.importorskip("av")
+    codecs = {"mp4": "aac", "webm": "libopus", "flv": "aac", "avi": "mp2", "tta": "tta"}
+    first = by_ffmpeg(NOISE, container, codecs[container]) if container in codecs else encoded(NOISE, container)
+    assert answer(first) is not AudioError
+    seconds = [encoded(NOISE, other) for other in ("WAV", "AIFF", "W64", "RF64", "FLAC", "OGG")]
+    seconds += [by_ffmpeg(NOISE, other, codec) for other, codec in (("mov", "pcm_s16le"), ("matroska", "aac"))]
+    for second in seconds:
+        if first[:4] != second[:4]:
+            assert answer(first + second) is answer(Pipe(first + second)) is AudioError
 
 
 @pytest.mark.parametrize("container", ["avi", "mp2"])
