@@ -11,7 +11,7 @@ TEACHER ?= runs/teacher/whisper-base-encoder/model.safetensors
 RECIPE ?= default
 MODEL ?= runs/default
 TRAINED_ON ?= vivavoce train
-# More speech to learn features from: what converters/training_data builds.
+# More speech for the recipe `streaming` to learn features from: what converters/training_data builds.
 SPEECH ?= runs/speech
 # How many decisions may flip by the scan's estimate; the gate then measures.
 BUDGET ?= flips=0.55%
@@ -41,10 +41,10 @@ lint: $(DEV)/.done
 	$(DEV)/bin/ruff format --check .
 	$(DEV)/bin/mypy
 
-# The embedded bundle, from its recipe: hours of training on a CPU, then export, weights in 8 bits, the perceptron fitted to what
-# these give, INT8, calibration on dev's unseen systems, figures on dev and eval and the comparison with float32 on eval.
+# The embedded bundle, from its recipe: two to three hours on a CPU. A perceptron on the teacher's own layers, then export, weights
+# in 8 bits, the perceptron fitted to what these give, INT8, calibration on dev's unseen systems, figures on dev and eval and the comparison with float32 on eval.
 model: $(DEV)/.done
-	$(DEV)/bin/vivavoce distill $(RECIPE) --corpus $(CORPUS) --speech $(SPEECH) --teacher $(TEACHER) --out $(MODEL)
+	$(DEV)/bin/vivavoce distill $(RECIPE) --corpus $(CORPUS) $(if $(wildcard $(SPEECH)),--speech $(SPEECH)) --teacher $(TEACHER) --out $(MODEL)
 	rm -rf $(addprefix $(MODEL)/,float rounded refitted int8 calibrated reference bundle)
 	$(DEV)/bin/vivavoce convert $(MODEL)/student.safetensors --name $(RECIPE) --out $(MODEL)/float \
 		--licence "Apache-2.0 AND MIT (layers of OpenAI Whisper base)" --trained-on "$(TRAINED_ON)"
@@ -55,7 +55,7 @@ model: $(DEV)/.done
 	$(DEV)/bin/vivavoce calibrate $(MODEL)/refitted $(CORPUS) --subset dev --only seen=no --name vivavoce --out $(MODEL)/reference
 	$(DEV)/bin/vivavoce compare $(MODEL)/calibrated $(MODEL)/reference $(CORPUS) --subset eval --name vivavoce --into $(MODEL)/bundle
 
-# The larger detector likewise, whose front-end is the teacher's own: nothing but a perceptron is trained.
+# The larger detector likewise; `make model RECIPE=streaming` makes a student whose frames are computed once.
 model-large:
 	$(MAKE) model RECIPE=large MODEL=runs/large
 

@@ -23,7 +23,7 @@ from vivavoce.progress import Advance, quiet
 
 __all__ = ["Perceptron", "PerceptronConfig", "fit_perceptron"]
 
-HIDDEN, MEMBERS = 256, 4
+HIDDEN, MEMBERS = 256, 2
 """Neurons of each perceptron that is trained, and how many from different seeds stand side by side in the one that scores."""
 STEPS, BATCH, LEARNING_RATE, WEIGHT_DECAY = 1200, 256, 1e-3, 1e-2
 DROPOUT, NOISE = 0.3, 0.2

@@ -236,7 +236,8 @@ def test_batches_are_balanced_and_a_function_of_the_step(trials: list[Trial]) ->
 
 
 def test_built_in_recipe_is_valid_and_a_bad_one_is_named(tmp_path: Path) -> None:
-    assert load_recipe("default").student.kind == "streaming"
+    assert load_recipe("streaming").student.kind == "streaming"
+    assert load_recipe("default").student.kind == load_recipe("large").student.kind == "teacher"
     assert load_recipe("waveform").student.layers == 4
     with pytest.raises(ConfigurationError, match="default"):
         load_recipe("no-such-recipe")

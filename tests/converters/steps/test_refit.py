@@ -85,7 +85,7 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
         stages=lambda stage: lambda done, total: told.append((stage, done, total)),
     )
     assert ("states", 54, 54) in told
-    assert told[-1] == ("perceptron", 4 * 150, 4 * 150)
+    assert told[-1] == ("perceptron", 2 * 150, 2 * 150)
     detector = Detector(made.path, speech_gate=False)
     scores = np.array([detector.detect(trial.audio).score for trial in trials], np.float64)
     living = np.array([trial.key == "bonafide" for trial in trials])
