@@ -45,4 +45,7 @@ def main() -> NoReturn:
         sys.exit(UNUSABLE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except SystemExit as ended:
+        # A shell that completion does not know ends with 1, which says here that a voice is synthetic.
+        sys.exit(UNUSABLE if ended.code == 1 and sys.argv[1:2] == ["--install-completion"] else ended.code)
     sys.exit(0)

@@ -1,7 +1,7 @@
 """A perceptron on the means of an encoder's states over time: the back-end of a front-end that stays as it is.
 
 What a vocoder or a synthesizer leaves in speech shifts the means of the first layers' states. One hidden layer on them, trained
-on many systems and sources, tells unseen ones apart better than a linear discriminant (docs/models.md). Pooled states are all
+on many systems and sources, tells unseen ones apart better than a linear discriminant (decision 10). Pooled states are all
 that it is trained on, in minutes, so `vivavoce refit` can train it anew on what a finished engine gives.
 """
 

@@ -729,15 +729,19 @@ def test_page_lists_the_exit_codes() -> None:
     assert re.findall(r"^\| (\d[\d, ]*) \|", table, re.MULTILINE) == ["0", "1", "2", "3", "130, 141"]
 
 
-def test_completion_that_cannot_be_written_is_an_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("shell", "says"), [("bash", r"Error: .*\.bashrc: Is a directory\."), ("sh", "Shell sh is not supported.")]
+)
+def test_completion_that_cannot_be_installed_is_an_error(
+    shell: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / ".bashrc").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setattr(sys, "argv", ["vivavoce", "--install-completion", "bash"])
+    monkeypatch.setattr("shellingham.detect_shell", lambda *_: (shell, f"/bin/{shell}"))
+    monkeypatch.setattr(sys, "argv", ["vivavoce", "--install-completion"])
     with pytest.raises(SystemExit, match="2"):
         main()
-    assert re.fullmatch(r"Error: .*\.bashrc: Is a directory\.\n", capsys.readouterr().err)
+    assert re.fullmatch(says + "\n", "".join(capsys.readouterr()))
 
 
 def test_help_says_what_a_verb_needs_and_draws_no_braces() -> None:
