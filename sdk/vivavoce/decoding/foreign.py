@@ -34,13 +34,14 @@ def check_foreign(content: Bytes) -> None:
     announced = 8 + int.from_bytes(head[4:8], "little")
     if head[:4] + head[8:] == b"RIFFAVI " and content.arrived < announced < OPEN_END:
         raise cut_off(content.name, content.arrived / announced)
+    data = content.rest()
     if head[4:8] in BOXES:
         _check_boxes(content)
-    elif head.startswith(tuple(STARTS)) and content.rest().find(head, 1) > 0:
+    elif head.startswith(tuple(STARTS)) and data.find(head, 1) > 0:
         raise joined(content.name, STARTS[next(start for start in STARTS if head.startswith(start))])
     else:
-        check_frames(content)
-    check_alone(content.name, content.rest())
+        check_frames(content, data)
+    check_alone(content.name, data)
 
 
 def _check_boxes(content: Bytes) -> None:

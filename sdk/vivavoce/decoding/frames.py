@@ -69,9 +69,8 @@ KINDS = ((b"#!AMR\n", _amr), (b"#!AMR-WB\n", _amr_wide), *((b"", one) for one in
 """How a recording begins, and how many bytes the frame with this head has: 0 if it is none."""
 
 
-def check_frames(content: Bytes) -> None:
-    """Raises AudioError where a recording, all of whose bytes have come, ends within a frame."""
-    data = content.rest()
+def check_frames(content: Bytes, data: bytes) -> None:
+    """Raises AudioError where a recording, all of whose bytes are `data`, ends within a frame."""
     for start, length in KINDS:
         first = at = len(start) if start else tags(content)
         if data.startswith(start) and (size := length(_head(data, at))):
