@@ -46,14 +46,15 @@ class LevelMeter:
     def usable(self, samples: Samples) -> Samples:
         """Takes in more of the signal, (n, channels), and gives it with silence on all channels where one cannot be used."""
         self.samples += len(samples)
-        bad: NDArray[np.bool_] = ~(np.abs(samples) <= LOUDEST)
-        if bad.any():
-            finite = np.isfinite(samples).all(axis=1)
-            at: NDArray[np.bool_] = np.logical_or.reduce(bad, axis=1)
-            self.not_finite += int(np.count_nonzero(~finite))
-            self.out_of_range += int(np.count_nonzero(finite & at))
-            samples = np.where(at[:, None], np.float32(0), samples)
-        return samples
+        magnitudes = np.abs(samples)
+        # The largest of numbers one of which is none is none.
+        if magnitudes.max(initial=0) <= LOUDEST:
+            return samples
+        finite = np.isfinite(samples).all(axis=1)
+        bad: NDArray[np.bool_] = ~(magnitudes <= LOUDEST).all(axis=1)
+        self.not_finite += int(np.count_nonzero(~finite))
+        self.out_of_range += int(np.count_nonzero(finite & bad))
+        return np.where(bad[:, None], np.float32(0), samples)
 
     def heard(self, mono: Samples) -> Samples:
         """Takes note of what is judged, (n,), without offset and mixed."""

@@ -25,6 +25,9 @@ __all__ = ["KEPT_SEGMENTS", "WINDOW_SPEECH", "Follower", "grid"]
 WINDOW_SPEECH = 0.5
 """Seconds of speech in a window from which it is scored, so that a cough does not decide about a minute of silence."""
 
+FORGOTTEN = 3_200
+"""Samples that are dropped at once."""
+
 KEPT_SEGMENTS = 4096
 """Segments that a stream's result keeps, the last ones, so that memory stays bounded however long the stream."""
 
@@ -199,7 +202,7 @@ class _History:
     """The last stretch of a signal and of the gate's decisions about it. Positions are samples from the signal's beginning."""
 
     def __init__(self) -> None:
-        self._samples = np.zeros(0, np.float32)
+        self._pieces = [np.zeros(0, np.float32)]
         self._first = 0
         self._chunks = np.zeros(0, np.bool_)
         self._first_chunk = 0
@@ -207,11 +210,8 @@ class _History:
         """Samples of speech in all."""
         self.last_speech = 0
         """Where the last speech ended."""
-
-    @property
-    def end(self) -> int:
+        self.end = 0
         """Where the signal ends so far."""
-        return self._first + len(self._samples)
 
     @property
     def gated(self) -> int:
@@ -219,11 +219,13 @@ class _History:
         return min(self.end, (self._first_chunk + len(self._chunks)) * CHUNK)
 
     def extend(self, samples: Samples, chunks: NDArray[np.bool_]) -> None:
-        self._samples = np.concatenate([self._samples, samples])
+        self._pieces.append(samples.copy())  # Or the whole of what was fed would stay in memory.
+        self.end += len(samples)
         self._chunks = np.concatenate([self._chunks, chunks])
-        self.speech += int(chunks.sum()) * CHUNK
-        if chunks.any():
-            after = len(chunks) - 1 - int(np.flatnonzero(chunks)[-1])
+        spoken = np.flatnonzero(chunks)
+        self.speech += len(spoken) * CHUNK
+        if len(spoken):
+            after = len(chunks) - 1 - int(spoken[-1])
             self.last_speech = (self._first_chunk + len(self._chunks) - after) * CHUNK
 
     def cut(self, start: int, end: int) -> tuple[Samples, int]:
@@ -233,11 +235,18 @@ class _History:
 
     def samples(self, start: int, end: int) -> Samples:
         """The samples from `start` to `end`."""
-        return self._samples[start - self._first : end - self._first]
+        return self._joined()[start - self._first : end - self._first]
+
+    def _joined(self) -> Samples:
+        # At once, when they are asked for: steps are many, and windows few.
+        if len(self._pieces) > 1:
+            self._pieces = [np.concatenate(self._pieces)]
+        return self._pieces[0]
 
     def forget(self, start: int) -> None:
-        """Drops what lies before `start`."""
-        drop = max(0, start - self._first)
-        self._samples, self._first = self._samples[drop:], self._first + drop
+        """Drops what lies before `start`, once it is worth it."""
+        if start - self._first < FORGOTTEN:
+            return
+        self._pieces, self._first = [self._joined()[start - self._first :]], start
         chunk = max(self._first_chunk, self._first // CHUNK)
         self._chunks, self._first_chunk = self._chunks[chunk - self._first_chunk :], chunk
