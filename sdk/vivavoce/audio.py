@@ -1,7 +1,8 @@
 """Audio in: whatever can be decoded, or an array, becomes float32 samples; mono at the rate that a bundle wants.
 
 There is one way in. A decoder is read until it ends, what it gave is counted, and the count is held against what the recording
-announced (containers.py). libsndfile decodes what it can, FFmpeg the rest where the extra `formats` is installed (ffmpeg.py).
+announced (chunks.py, ogg.py, flac.py, mpeg.py, elements.py). libsndfile decodes what it can, FFmpeg the rest where the extra
+`formats` is installed (ffmpeg.py).
 """
 
 from __future__ import annotations

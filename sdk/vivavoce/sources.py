@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .audio import Audio, open_audio
 from .decoding.arrays import Source, check_format, companded, refuse_header
-from .decoding.containers import LONGEST_START, may_begin
+from .decoding.beginnings import LONGEST_START, may_begin
 from .decoding.recording import pieces
 from .errors import ConfigurationError, whole
 

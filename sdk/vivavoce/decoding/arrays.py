@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import ArrayLike, NDArray
 
 from ..errors import AudioError, ConfigurationError, VivavoceError, real
-from .containers import begins
+from .beginnings import begins
 
 __all__ = [
     "RATES",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import AudioError, needs_extra
 from .arrays import Samples, as_float
-from .containers import cut_off
+from .faults import cut_off
 
 with needs_extra("formats"):
     import av

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .containers import begins
+from .beginnings import begins
 
 __all__ = ["AUDIO_SUFFIXES", "Found", "find", "told"]
 

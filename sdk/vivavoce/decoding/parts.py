@@ -17,27 +17,14 @@ import soundfile
 
 from ..errors import AudioError, MissingExtra
 from .arrays import Samples
-from .containers import (
-    FLAC_MARKS,
-    MARKS,
-    Chunked,
-    begins,
-    begins_as_mp3,
-    check_alone,
-    chunked,
-    cut_off,
-    damaged,
-    ends_with_flac_frame,
-    flac_total,
-    joined,
-    largest_flac_frame,
-    longer,
-    mp3_parts,
-    ogg_parts,
-    tags,
-    within_frame,
-)
-from .foreign import check_foreign
+from .beginnings import MARKS, begins, check_alone
+from .chunks import Chunked, chunked
+from .elements import check_elements
+from .faults import cut_off, damaged, joined, longer, within_frame
+from .flac import ends_with_flac_frame, flac_total, largest_flac_frame
+from .frames import tags, without_tags
+from .mpeg import begins_as_mp3, mp3_parts
+from .ogg import ogg_parts
 from .rare import MARK, announced, prepared
 from .recording import Bytes, Window
 
@@ -58,6 +45,12 @@ PROBE = 1 << 16
 
 HTK = b"\0\2\0\0"
 """Bytes 8 to 12 of an HTK waveform: two bytes a sample."""
+
+WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+"""Bytes of a sample, where all have the same."""
+
+RARE_HEAD = 6144
+"""Bytes that the header of a rare kind and what pads it may have."""
 
 FLAC_HEAD = 26
 """Bytes of a FLAC up to its number of samples."""
@@ -126,6 +119,9 @@ def _rare(content: Bytes, sound: _Sound) -> Part:
     if data.find(data[:MARK], 1) > 0:
         raise joined(content.name, sound.format)
     check_alone(content.name, data)
+    behind = len(data.rstrip(b"\0")) - sound.frames * sound.channels * WIDTHS.get(sound.subtype, len(data))
+    if behind > RARE_HEAD and sound.format != "SDS":
+        raise longer(content.name, f"{sound.frames} samples", "Cut it into one file each.")
     if stated is not None and there < stated:
         raise cut_off(content.name, there / stated)
     if stated is not None and there > stated + PADDING:
@@ -139,8 +135,8 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
     if len(head) < FLAC_HEAD:
         raise cut_off(content.name, 0)
     total, head = flac_total(head)
-    keep_bytes = 0 if total else largest_flac_frame(head)
-    window = Window(content, head, skip + FLAC_HEAD, marks=FLAC_MARKS + MARKS, keep=keep_bytes, eager=True)
+    keep_bytes = largest_flac_frame(head) + PADDING
+    window = Window(content, head, skip + FLAC_HEAD, marks=MARKS, keep=keep_bytes, eager=True)
     sound = _Sound.open(content, keep, window)
     if isinstance(sound, Part):
         return sound
@@ -160,8 +156,10 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
             raise joined(content.name, "FLAC")
         if count < total and not content.stopped:
             raise cut_off(content.name, count / total)
-        # Where nobody says how long it is, libsndfile may drop half a frame at the end without a word.
-        if not total and count and not content.stopped and not ends_with_flac_frame(window.tail):
+        # libsndfile drops half a frame, and all that is none, at the end without a word.
+        tail = without_tags(window.tail)
+        seen = count and not content.stopped and len(window.tail) - len(tail) < PADDING
+        if seen and not ends_with_flac_frame(tail, padded=total > 0):
             raise within_frame(content.name)
 
     return Part(sound.samplerate, sound.channels, blocks())
@@ -264,7 +262,7 @@ def _by_ffmpeg(content: Bytes, keep: Keep, reason: str) -> Part:
     except MissingExtra as missing:
         raise _undecodable(content.name, reason, f"For m4a, WebM and other formats run: {missing.command}") from missing
     whole = content if content.size is not None else content.part(content.rest())
-    check_foreign(whole)
+    check_elements(whole)
     window = Window(whole)
 
     def wanted() -> Iterator[Samples]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from .containers import cut_off, damaged, longer
+from .faults import cut_off, damaged, longer
 from .recording import Bytes
 
 __all__ = ["MARK", "announced", "prepared"]

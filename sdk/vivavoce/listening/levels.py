@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..audio import Samples
 from ..result import Reason
@@ -51,7 +50,7 @@ class LevelMeter:
         if magnitudes.max(initial=0) <= LOUDEST:
             return samples
         finite = np.isfinite(samples).all(axis=1)
-        bad: NDArray[np.bool_] = ~(magnitudes <= LOUDEST).all(axis=1)
+        bad = np.logical_or.reduce(~(magnitudes <= LOUDEST), axis=1)
         self.not_finite += int(np.count_nonzero(~finite))
         self.out_of_range += int(np.count_nonzero(finite & bad))
         return np.where(bad[:, None], np.float32(0), samples)
