@@ -222,10 +222,9 @@ class _History:
         self._pieces.append(samples.copy())  # Or the whole of what was fed would stay in memory.
         self.end += len(samples)
         self._chunks = np.concatenate([self._chunks, chunks])
-        spoken = np.flatnonzero(chunks)
-        self.speech += len(spoken) * CHUNK
-        if len(spoken):
-            after = len(chunks) - 1 - int(spoken[-1])
+        if spoken := [at for at, speech in enumerate(chunks.tolist()) if speech]:
+            self.speech += len(spoken) * CHUNK
+            after = len(chunks) - 1 - spoken[-1]
             self.last_speech = (self._first_chunk + len(self._chunks) - after) * CHUNK
 
     def cut(self, start: int, end: int) -> tuple[Samples, int]:
