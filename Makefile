@@ -22,7 +22,7 @@ PYTEST = $(DEV)/bin/python -m pytest --numprocesses 2 --dist loadfile
 QUICK := tests/house/test_public.py tests/house/test_rooms.py tests/calibration tests/runtime --ignore tests/calibration/test_scoring.py \
 	$(addprefix --ignore tests/runtime/,bench commands engines test_real_device.py)
 
-.PHONY: run test quick nightly lint model model-large card figures schema docs release sbom licences clean
+.PHONY: run test quick nightly lint model model-large card figures schema docs release sbom licences lock clean
 
 run: $(RUN)/.done
 	$(RUN)/bin/vivavoce scan --exit-zero examples/audio
@@ -95,12 +95,20 @@ $(RUN)/.done: pyproject.toml
 	$(RUN)/bin/python -m pip install --quiet --editable ".[cpu,cli]"
 	touch $@
 
-# torch 2.13.0 is named first: a range would take a build with CUDA, several gigabytes that the tests do not use.
-$(DEV)/.done: pyproject.toml
+# By hash, all but torch, whose builds differ between machines. It is named: a range would take a build with CUDA, several
+# gigabytes that the tests do not use.
+$(DEV)/.done: pyproject.toml requirements-dev.txt
 	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install --quiet --no-deps --require-hashes --requirement requirements-dev.txt
 	$(DEV)/bin/python -m pip install --quiet torch==2.13.0
-	$(DEV)/bin/python -m pip install --quiet --editable ".[dev]"
+	$(DEV)/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
+
+# The newest of everything that the suite runs with, and the hashes.
+lock: $(DEV)/.done
+	echo "torch ; sys_platform == 'never'" | $(DEV)/bin/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+		--upgrade --generate-hashes --override /dev/stdin --no-emit-package torch --no-annotate \
+		--custom-compile-command "make lock" --output-file requirements-dev.txt
 
 clean:
 	rm -rf $(RUN) $(DEV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

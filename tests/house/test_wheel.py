@@ -9,11 +9,14 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import venv
 import zipfile
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 QUICKSTART = (ROOT / "docs" / "index.md").read_text("utf-8")
@@ -56,6 +59,23 @@ def python(request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest
         install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", found, "--resolution", "lowest-direct"]
     subprocess.run([*install, f"{wheel}[app]"], check=True)
     return found
+
+
+def test_what_the_suite_runs_with_is_pinned_by_hash() -> None:
+    pinned = {}
+    for block in re.split(r"\n(?=\S)", (ROOT / "requirements-dev.txt").read_text("utf-8")):
+        if found := re.match(r"([\w.-]+)==([^ ]+)", block):
+            assert "--hash=sha256:" in block
+            pinned[canonicalize_name(found[1])] = found[2]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    extras, wanted, needed = project["optional-dependencies"], ["dev"], list(project["dependencies"])
+    while wanted:
+        for text in extras[wanted.pop()]:
+            one = Requirement(text)
+            wanted += one.extras if one.name == "vivavoce" else []
+            needed += [] if one.name == "vivavoce" else [text]
+    for one in map(Requirement, needed):
+        assert one.name == "torch" or one.specifier.contains(pinned[canonicalize_name(one.name)]), "run `make lock`"
 
 
 @pytest.mark.slow
