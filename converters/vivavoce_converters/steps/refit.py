@@ -23,7 +23,7 @@ from vivavoce.progress import Advance, Stages, quiet, quietly
 from vivavoce_calibration.corpora import Trial
 
 from ..distillation.batches import Batches
-from ..distillation.recipe import Recipe
+from ..distillation.recipe import Recipe, Stage
 from ..onnx_graph.graph import Graph, attribute, session
 from ..quantization.rewrites.float16_storage import store_in_float16
 from .engine_files import engine_file, engine_in_memory, make_self_test
@@ -50,9 +50,10 @@ def refit(
     Raises as `pooled_states` and `fit_perceptron` do.
     """
     require_new(out)
+    stage = _fitting(recipe)
     if pooled is None:
         pooled = pooled_states(bundle, trials, recipe, advance=stages("states"))
-    engine, stage = _only_engine(bundle), recipe.stages[-1]
+    engine = _only_engine(bundle)
     graph = _graph(bundle, engine)
     inner, outer = (_layer(graph, name, bundle) for name in (INNER, OUTER))
     copies = pooled.reshape(-1, pooled.shape[-1])
@@ -72,10 +73,7 @@ def pooled_states(bundle: Bundle, trials: Sequence[Trial], recipe: Recipe, *, ad
     An engine that carries state hears each clip twice in a row, as runtimes take a signal to begin. Raises ConfigurationError
     where the bundle has not one ONNX engine with a perceptron, and where the recipe fits none.
     """
-    stage = recipe.stages[-1]
-    if not stage.fit:
-        raise ConfigurationError(f'The last stage of the recipe "{recipe.name}" fits no perceptron. Choose "default".')
-    engine = _only_engine(bundle)
+    stage, engine = _fitting(recipe), _only_engine(bundle)
     graph = _graph(bundle, engine)
     mean = _layer(graph, INNER, bundle).input[0]
     graph.model.graph.output.append(helper.make_tensor_value_info(mean, onnx.TensorProto.FLOAT, None))
@@ -87,6 +85,14 @@ def pooled_states(bundle: Bundle, trials: Sequence[Trial], recipe: Recipe, *, ad
             found.append(means[0].astype(np.float64))
         advance(len(found), stage.fit * len(trials))
     return np.array(found).reshape(stage.fit, len(trials), -1)
+
+
+def _fitting(recipe: Recipe) -> Stage:
+    """The recipe's last stage, which must fit a perceptron."""
+    stage = recipe.stages[-1]
+    if not stage.fit:
+        raise ConfigurationError(f'The last stage of the recipe "{recipe.name}" fits no perceptron. Choose "default".')
+    return stage
 
 
 def _graph(bundle: Bundle, engine: EngineFile) -> Graph:

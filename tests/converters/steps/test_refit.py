@@ -127,7 +127,7 @@ def test_what_cannot_be_refitted_is_refused(trials: list[Trial], tiny_bundle: Pa
     with pytest.raises(ConfigurationError, match="no perceptron"):
         refit(Bundle(tiny_bundle), trials, tmp_path / "made", recipe())
     with pytest.raises(ConfigurationError, match="fits no perceptron"):
-        refit(bundle(tmp_path), trials, tmp_path / "made", load_recipe("nes2net"))
+        refit(bundle(tmp_path), trials, tmp_path / "made", load_recipe("nes2net"), pooled=np.zeros((1, len(trials), 4)))
     assert not (tmp_path / "made").exists()
 
 
