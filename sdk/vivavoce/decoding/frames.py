@@ -29,7 +29,6 @@ HERTZ = (48_000, 44_100, 32_000)
 KBPS = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 """Of AC-3."""
 
-
 APE = 32
 """Bytes of the header of an APE tag, and of its footer."""
 
