@@ -58,13 +58,15 @@ def refit(
     inner, outer = (_layer(graph, name, bundle) for name in (INNER, OUTER))
     copies = pooled.reshape(-1, pooled.shape[-1])
     fitted = Batches(trials, recipe).fitted(stage, copies, advance=stages("perceptron"))
+    more = fitted.inner.out_features - len(graph.array(inner.input[2]))
+    parameters = bundle.manifest.model.parameters + more * (pooled.shape[-1] + 1 + fitted.outer.out_features)
     for node, layer in ((inner, fitted.inner), (outer, fitted.outer)):
         _set(graph, node, layer)
     model = graph.finish()
     if engine.precision == "int8" and engine.target != "tensorrt":
         store_in_float16(model)
     notes = {"recipe": recipe.name, "clips": len(trials), "copies": stage.fit, "transmitted": stage.transmitted}
-    return _packed(bundle, engine, model.SerializeToString(), out, notes, corpora)
+    return _packed(bundle, engine, model.SerializeToString(), out, notes, corpora, parameters)
 
 
 def pooled_states(bundle: Bundle, trials: Sequence[Trial], recipe: Recipe, *, advance: Advance = quiet) -> NDArray[np.float64]:
@@ -126,7 +128,13 @@ def _set(graph: Graph, node: onnx.NodeProto, layer: nn.Linear) -> None:
 
 
 def _packed(
-    bundle: Bundle, engine: EngineFile, content: bytes, out: Path, notes: dict[str, object], corpora: Sequence[str]
+    bundle: Bundle,
+    engine: EngineFile,
+    content: bytes,
+    out: Path,
+    notes: dict[str, object],
+    corpora: Sequence[str],
+    parameters: int,
 ) -> Bundle:
     parent, files = bundle.manifest, {engine.file: content}
     made = engine_file(
@@ -140,7 +148,7 @@ def _packed(
     test, flac = make_self_test(engine_in_memory(made, files), parent.audio, tolerance=parent.self_test.tolerance)
     provenance = {**parent.model.provenance, "refitted": notes}
     corpora_of_both = tuple(dict.fromkeys((*parent.model.corpora, *corpora)))
-    model = parent.model.model_copy(update={"provenance": provenance, "corpora": corpora_of_both})
+    model = parent.model.model_copy(update={"provenance": provenance, "corpora": corpora_of_both, "parameters": parameters})
     manifest = uncalibrated(parent, model=model, engines=(made,), self_test=test)
     documents = {name: bundle.read(name, digest) for name, digest in parent.documents.items()}
     manifest = descended(manifest, bundle, out.resolve().name)

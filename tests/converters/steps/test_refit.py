@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -92,6 +93,7 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
     assert scores[living].min() > scores[~living].max()
     assert others(before.path) == others(made.path)
     assert made.manifest.calibration is None
+    assert made.manifest.model.parameters - before.manifest.model.parameters == weights(made) - weights(before)
     assert made.manifest.model.corpora == (*before.manifest.model.corpora, "readers train")
     assert made.manifest.model.provenance["refitted"] == {
         "recipe": "default",
@@ -101,6 +103,12 @@ def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Tr
     }
     with pytest.raises(ConfigurationError, match=r"made"):
         refit(before, trials, tmp_path / "made", recipe())
+
+
+def weights(of: Bundle) -> int:
+    """How many numbers an engine holds."""
+    model = onnx.load(of.path / of.manifest.engines[0].file)
+    return sum(math.prod(tensor.dims) for tensor in model.graph.initializer)
 
 
 def stored_in_16_bits(before: Bundle, out: Path) -> Bundle:
