@@ -11,16 +11,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import soxr
 
-from .decoding.arrays import Samples, Source, as_float, as_samples, check_format
+from .decoding.arrays import BLOCK_SECONDS, Samples, Source, as_float, as_samples, check_format
 from .decoding.mixing import STEP_SECONDS, Mixer, to_mono
-from .decoding.parts import BLOCK_SECONDS, Part, parts
 from .decoding.recording import Bytes, opened
 from .errors import AudioError
+
+if TYPE_CHECKING:
+    from .decoding.parts import Part
 
 __all__ = [
     "BLOCK_SECONDS",
@@ -61,6 +63,9 @@ def open_audio(source: Source, sample_rate: Any = None, *, stop: threading.Event
         size = BLOCK_SECONDS * rate
         yield Audio(rate, samples.shape[1], (samples[i : i + size] for i in range(0, len(samples), size)))
         return
+    # Streams and arrays, which need no decoder, do not wait for it to be imported.
+    from .decoding.parts import parts
+
     with ExitStack() as stack:
         content = opened(source, stop, stack.enter_context)
         found = parts(content, stack.enter_context)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tiny_networks import countermeasure, nes2net
 from transformers import WhisperConfig
@@ -42,11 +44,16 @@ NETWORKS: dict[str, Callable[[], Countermeasure]] = {
 }
 
 
-def exported(name: str, folder: Path) -> Path:
-    """A file with one of the networks."""
-    torch.manual_seed(0)
-    path = folder / "float32.onnx"
-    export_onnx(NETWORKS[name]().eval(), path, window=WINDOW)
+def exported(name: str, folders: pytest.TempPathFactory) -> Path:
+    """A file with one of the networks, made once for all modules and processes of a run."""
+    base = folders.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    path = shared / f"{name}.onnx"
+    if not path.exists():
+        torch.manual_seed(0)
+        made = folders.mktemp("models") / "float32.onnx"
+        export_onnx(NETWORKS[name]().eval(), made, window=WINDOW)
+        made.replace(path)  # Whole or not at all, should two processes make it.
     return path
 
 

@@ -16,6 +16,7 @@ from ..errors import AudioError, ConfigurationError, VivavoceError, real
 from .beginnings import begins
 
 __all__ = [
+    "BLOCK_SECONDS",
     "RATES",
     "Channel",
     "Samples",
@@ -38,6 +39,9 @@ Source: TypeAlias = (
 
 Channel: TypeAlias = "int | Literal['mix']"
 """What is judged of several channels: their mix, or one, counted from 0."""
+
+BLOCK_SECONDS = 10
+"""Seconds of a recording that lie in memory at once."""
 
 RATES = (8_000, 192_000)
 MAX_CHANNELS = 64

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 
 from ..errors import AudioError, MissingExtra
-from .arrays import Samples
+from .arrays import BLOCK_SECONDS, Samples
 from .beginnings import MARKS, begins, check_alone
 from .chunks import Chunked, chunked
 from .elements import check_elements
@@ -28,9 +28,7 @@ from .ogg import ogg_parts
 from .rare import MARK, announced, prepared
 from .recording import Bytes, Window
 
-__all__ = ["BLOCK_SECONDS", "Part", "parts"]
-
-BLOCK_SECONDS = 10
+__all__ = ["Part", "parts"]
 
 LIVE_SECONDS = 0.1
 

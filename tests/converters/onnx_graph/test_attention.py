@@ -21,7 +21,7 @@ from vivavoce_converters.quantization.quantize import Quantizer
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(request.param, tmp_path_factory.mktemp("models"))
+    return exported(request.param, tmp_path_factory)
 
 
 def test_scales_set_in_the_values_change_no_score(network: Path) -> None:

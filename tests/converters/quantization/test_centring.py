@@ -22,7 +22,7 @@ from vivavoce_converters.quantization.rewrites.centring import centre
 
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return exported(request.param, tmp_path_factory.mktemp("models"))
+    return exported(request.param, tmp_path_factory)
 
 
 def everything_centred(graph: Graph) -> set[str]:
