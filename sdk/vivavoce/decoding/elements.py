@@ -13,16 +13,13 @@ from dataclasses import dataclass
 from .beginnings import begins, check_alone
 from .chunks import OPEN_END
 from .faults import cut_off, damaged, followed, joined, within_frame
-from .frames import FRAMES, HEAD, framed, head_at, tag_size, tags, without_tags
+from .frames import FRAMES, HEAD, LET_PASS, framed, head_at, tag_size, tags, without_tags
 from .recording import Bytes
 
 __all__ = ["check_behind", "check_elements"]
 
 ENDLESS = 1 << 62
 """The length of one that goes on to the end of the file."""
-
-PADDING = 4096
-"""Bytes behind a recording that are let pass, whatever they are."""
 
 AMR = (13, 14, 16, 18, 20, 21, 27, 32, 6, *[0] * 6, 1)
 AMR_WIDE = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, *[0] * 4, 1, 1)
@@ -103,19 +100,22 @@ KINDS = (
     _Kind("AMR", rb"#!AMR-WB\n", 9, _amr_wide, rb"(#!AMR)"),
     _Kind("MP4", rb"....(?:ftyp|moov|mdat|free|skip|wide|styp)", 0, _box, rb"....(ftyp|moov)"),
     _Kind("Matroska", rb"\x1aE\xdf\xa3", 0, _matroska, rb"(\x1aE\xdf\xa3)"),
-    _Kind("FLV", rb"FLV\x01", 13, _flv),
+    _Kind("FLV", rb"FLV\x01", 13, _flv, rb"(FLV\x01)"),
     _Kind("AVI", rb"RIFF....AVI ", 0, _avi, rb"(RIFF)....AVI "),
     _Kind("ASF", rb"0&\xb2u\x8ef\xcf\x11", 0, _asf, rb"(0&\xb2u)"),
     _Kind("WavPack", rb"wvpk", 0, _wavpack),
 )
 
-UNWALKED = {
+TRUE_AUDIO = b"TTA1"
+
+OTHERS = {
+    TRUE_AUDIO: "True Audio",
     b"MAC ": "Monkey's Audio",
     b"tBaK": "TAK",
     b"\x80\0": "ADX",
     b"\xb7\xd8\x00\x20\x37\x49\xda\x11": "WTV",
 }
-"""How recordings begin whose elements do not say how long they are."""
+"""How recordings begin whose elements do not say how long they are, or say so in a table."""
 
 MARK = 12
 """Bytes at the beginning that two recordings of one kind have in common: later ones tell of a length."""
@@ -133,22 +133,21 @@ def check_elements(content: Bytes) -> None:
             if end > len(data):
                 raise cut_off(name, len(data) / end)
             return check_behind(name, data[end:])
-    if data.startswith(b"TTA1"):
-        check_behind(name, data[_true_audio(data) :])
-    elif not _check_frames(content, data):
-        for start, kind_name in UNWALKED.items():
-            if data.startswith(start) and data.find(data[:MARK], 1) > 0:
-                raise joined(name, kind_name)
-        check_alone(name, data)
-    return None
+    if _check_frames(content, data):
+        return None
+    for start, kind_name in OTHERS.items():
+        if data.startswith(start) and data.find(data[:MARK], 1) > 0:
+            raise joined(name, kind_name)
+    return check_behind(name, data[_true_audio(data) :]) if data.startswith(TRUE_AUDIO) else check_alone(name, data)
 
 
 def _end(name: str, data: bytes, kind: _Kind) -> int:
     """Where the last element ends, which may lie behind the data. Raises AudioError where a second recording begins."""
-    at, seen = kind.first, set()
+    at, own = kind.first, re.match(kind.once, data, re.DOTALL)
+    seen = {own[1]} if own else set()
     while at < len(data):
         head = head_at(data, at)
-        if found := re.match(kind.once, head, re.DOTALL):
+        if at and (found := re.match(kind.once, head, re.DOTALL)):
             if found[1] in seen:
                 raise joined(name, kind.name)
             seen.add(found[1])
@@ -191,5 +190,5 @@ def check_behind(name: str, rest: bytes) -> None:
     rest = without_tags(rest)
     if begins(rest) or framed(rest):
         raise followed(name)
-    if (size := len(rest.strip(b"\0"))) > PADDING:
+    if (size := len(rest.strip(b"\0"))) > LET_PASS:
         raise damaged(name, f"{size} bytes in it are no part of its audio")

@@ -7,10 +7,13 @@ import re
 
 from .recording import Bytes
 
-__all__ = ["FRAMES", "HEAD", "framed", "head_at", "mpeg_frame", "tag_size", "tags", "without_tags"]
+__all__ = ["FRAMES", "HEAD", "LET_PASS", "framed", "head_at", "mpeg_frame", "tag_size", "tags", "without_tags"]
 
 HEAD = 24
 """Bytes by which the length of a frame, or of another element, is known."""
+
+LET_PASS = 4096
+"""Bytes behind a recording that are let pass, whatever they are."""
 
 MPEG_KBPS = {
     (3, 3): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -115,7 +118,7 @@ def _mpeg_samples(version: int, layer: int) -> int:
 def tags(content: Bytes) -> int:
     """How many bytes of ID3 tags stand in front."""
     at = 0
-    while size := tag_size(content.read(at, 10)):
+    while size := _id3_size(content.read(at, 10)):
         at += size
     return at
 
@@ -124,8 +127,11 @@ def tag_size(head: bytes) -> int:
     """How many bytes the tag with this head has: ID3 of version 1 or 2, or APE; 0 where it is none."""
     if head.startswith(b"APETAGEX"):
         return APE + int.from_bytes(head[12:16], "little")
-    if head.startswith(b"TAG"):
-        return 128
+    return 128 if head.startswith(b"TAG") else _id3_size(head)
+
+
+def _id3_size(head: bytes) -> int:
+    """The size of an ID3 tag of version 2, with its header and footer; 0 where it is none."""
     if len(head) < 10 or head[:3] != b"ID3" or max(head[6:10]) > 127:
         return 0
     size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from .elements import check_behind
 from .faults import cut_off, within_frame
-from .frames import mpeg_frame, tag_size, tags
+from .frames import head_at, mpeg_frame, tag_size, tags
 from .recording import Bytes
 
 __all__ = ["begins_as_mp3", "mp3_parts"]
@@ -88,7 +88,7 @@ def _mp3_frames(data: bytes) -> Iterator[tuple[int, int, tuple[int, int, int, in
         if frame and at + frame[0] <= len(data):
             yield at, at + frame[0], frame[1]
             at += frame[0]
-        elif size := tag_size(data[at : at + 10]):
+        elif size := tag_size(head_at(data, at)):
             at += size
         else:
             at = _next_frame(data, at + 1)

@@ -22,10 +22,10 @@ from .chunks import Chunked, chunked
 from .elements import check_elements
 from .faults import cut_off, damaged, joined, longer, within_frame
 from .flac import ends_with_flac_frame, flac_total, largest_flac_frame
-from .frames import tags, without_tags
+from .frames import LET_PASS, tags, without_tags
 from .mpeg import begins_as_mp3, mp3_parts
 from .ogg import ogg_parts
-from .rare import MARK, announced, prepared
+from .rare import MARK, announced, is_longer, prepared
 from .recording import Bytes, Window
 
 __all__ = ["Part", "parts"]
@@ -43,12 +43,6 @@ PROBE = 1 << 16
 
 HTK = b"\0\2\0\0"
 """Bytes 8 to 12 of an HTK waveform: two bytes a sample."""
-
-WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
-"""Bytes of a sample, where all have the same."""
-
-RARE_HEAD = 6144
-"""Bytes that the header of a rare kind and what pads it may have."""
 
 FLAC_HEAD = 26
 """Bytes of a FLAC up to its number of samples."""
@@ -117,8 +111,7 @@ def _rare(content: Bytes, sound: _Sound) -> Part:
     if data.find(data[:MARK], 1) > 0:
         raise joined(content.name, sound.format)
     check_alone(content.name, data)
-    behind = len(data.rstrip(b"\0")) - sound.frames * sound.channels * WIDTHS.get(sound.subtype, len(data))
-    if behind > RARE_HEAD and sound.format != "SDS":
+    if is_longer(data, sound.format, sound.subtype, sound.frames * sound.channels):
         raise longer(content.name, f"{sound.frames} samples", "Cut it into one file each.")
     if stated is not None and there < stated:
         raise cut_off(content.name, there / stated)
@@ -133,7 +126,7 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
     if len(head) < FLAC_HEAD:
         raise cut_off(content.name, 0)
     total, head = flac_total(head)
-    keep_bytes = largest_flac_frame(head) + PADDING
+    keep_bytes = largest_flac_frame(head) + LET_PASS
     window = Window(content, head, skip + FLAC_HEAD, marks=MARKS, keep=keep_bytes, eager=True)
     sound = _Sound.open(content, keep, window)
     if isinstance(sound, Part):
@@ -156,7 +149,7 @@ def _flac(content: Bytes, keep: Keep, skip: int) -> Part:
             raise cut_off(content.name, count / total)
         # libsndfile drops half a frame, and all that is none, at the end without a word.
         tail = without_tags(window.tail)
-        seen = count and not content.stopped and len(window.tail) - len(tail) < PADDING
+        seen = count and not content.stopped and len(window.tail) - len(tail) < LET_PASS
         if seen and not ends_with_flac_frame(tail, padded=total > 0):
             raise within_frame(content.name)
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 
 from .faults import cut_off, damaged, longer
+from .frames import LET_PASS
 from .recording import Bytes
 
-__all__ = ["MARK", "announced", "prepared"]
+__all__ = ["MARK", "announced", "is_longer", "prepared"]
 
 MARK = 16
 """Bytes by which a recording's beginning is known; found again in it, they begin another one."""
@@ -20,6 +21,12 @@ IN_LOG = re.compile(r"(?:Frames|Cols) *: (\d+)|Data length (\d+) should be")
 IN_SPHERE = re.compile(rb"\nsample_count -i (\d+)")
 
 SPHERE_HEAD = 1024
+
+WIDTHS = {"PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}
+"""Bytes of a sample, where all have the same. A sample dump packs them otherwise."""
+
+LONGEST_HEAD = 2048
+"""Bytes of a rare kind's header."""
 
 VOC = b"Creative Voice File\x1a"
 
@@ -63,3 +70,9 @@ def announced(data: bytes, kind: str, log: str, frames: int) -> tuple[int | None
         return None, frames
     # Of a sample dump the log has what is there, and the frames are what its header says.
     return (frames, counts[-1]) if kind == "SDS" else (counts[-1], frames)
+
+
+def is_longer(data: bytes, kind: str, subtype: str, samples: int) -> bool:
+    """Whether there are more bytes, up to the last that is not zero, than a header and so many samples take."""
+    width = None if kind == "SDS" else WIDTHS.get(subtype)
+    return width is not None and len(data.rstrip(b"\0")) > LONGEST_HEAD + width * samples + LET_PASS

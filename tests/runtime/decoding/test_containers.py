@@ -398,7 +398,7 @@ def test_what_ffmpeg_would_leave_out_is_refused(container: str, codec: str) -> N
     first, second = by_ffmpeg(LOW, container, codec), by_ffmpeg(HIGH, container, codec)
     assert len(load(second, RATE)) == pytest.approx(len(HIGH), abs=2500)
     for source in (first + second, Pipe(first + second)):
-        with pytest.raises(AudioError, match=r"more than one|another recording"):
+        with pytest.raises(AudioError, match="more than one"):
             load(source, RATE)
 
 
@@ -414,8 +414,7 @@ def test_another_kind_of_recording_behind_the_first_is_not_left_out(container: s
     foreign = ("mov pcm_s16le", "matroska aac", "adts aac", "latm aac", "mpegts mp2", "tta tta")
     for second in (*seconds, *(by_ffmpeg(NOISE, *one.split()) for one in foreign), by_ac3()):
         if first[:4] != second[:4]:
-            assert answer(first + second) is AudioError
-    assert answer(Pipe(first + by_ac3())) is AudioError
+            assert answer(first + second) is answer(Pipe(first + second)) is AudioError
 
 
 @pytest.mark.parametrize("container", ["MP3", "FLAC", "mp4", "webm", "flv", "tta", "adts"])
@@ -480,6 +479,8 @@ def test_amr_of_telephones_is_read_frame_by_frame(wide: bool, tmp_path: Path) ->
         assert sum(len(block) for block in audio.blocks) == rate
     assert len(set(ways(whole, tmp_path).values())) == 1
     assert answer(whole[:-1]) is AudioError
+    with pytest.raises(AudioError, match="more than one AMR"):
+        load(whole + whole, rate)
 
 
 ANSWERS = """
