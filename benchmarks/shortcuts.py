@@ -58,8 +58,16 @@ class Clip(NamedTuple):
     samples: Samples
 
 
+class Answer(NamedTuple):
+    """What a detector answers on a clip as it is; `number` is the clip's place among all."""
+
+    number: int
+    clip: Clip
+    result: Result
+
+
 class Pair(NamedTuple):
-    """What a detector answers on a clip before and after a change; `number` is the clip's place among all."""
+    """What a detector answers on a clip before and after a change; `number` as in `Answer`."""
 
     number: int
     key: Key
@@ -190,12 +198,23 @@ def _clip(key: Key, path: Path) -> Clip:
     return Clip(key, samples * np.float32(0.1 / np.max(np.abs(samples))))
 
 
+def unchanged(detect: Detect, clips: Sequence[Clip]) -> list[Answer]:
+    """What a detector answers on each clip as it is, without those that it does not decide."""
+    answers = [Answer(number, clip, detect((clip.samples, RATE))) for number, clip in enumerate(clips)]
+    return [answer for answer in answers if answer.result.score is not None]
+
+
+def under(name: str, detect: Detect, before: Sequence[Answer]) -> list[Pair]:
+    """The pairs of one change, in the order of the clips."""
+    change = CHANGES[name]
+    return [Pair(number, clip.key, result, detect(change(clip.samples, number))) for number, clip, result in before]
+
+
 def measure(detect: Detect, clips: Sequence[Clip]) -> Iterator[tuple[str, list[Pair]]]:
-    """For each change in turn its name and the pairs, in the order of the clips."""
-    answers = [(number, clip, detect((clip.samples, RATE))) for number, clip in enumerate(clips)]
-    decided = [answer for answer in answers if answer[-1].score is not None]
-    for name, change in CHANGES.items():
-        yield name, [Pair(number, clip.key, before, detect(change(clip.samples, number))) for number, clip, before in decided]
+    """For each change in turn its name and the pairs."""
+    before = unchanged(detect, clips)
+    for name in CHANGES:
+        yield name, under(name, detect, before)
 
 
 def with_summary(measured: Mapping[str, list[Pair]]) -> dict[str, list[Pair]]:

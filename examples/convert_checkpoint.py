@@ -31,12 +31,12 @@ TOY = StudentShape(
     conv_channels=(8,) * 7,
     mel_branch=20,
     width=32,
-    layers=2,
+    layers=1,
     heads=2,
     ffn=32,
     position_kernel=8,
     position_groups=4,
-    nest=(4, 2),
+    nest=(2, 2),
 )
 
 

@@ -41,8 +41,8 @@ def test_scales_set_in_the_values_change_no_score(network: Path) -> None:
             changed += 1
 
     moved = rewritten(original, rewrite)
-    assert changed == 2
-    samples = noise(2, WINDOW).numpy()
+    assert changed == len(attended(Graph(original))) >= 1
+    samples = noise(1, WINDOW).numpy()
     found, wanted = (session(model.SerializeToString()).run(["score"], {"samples": samples})[0] for model in (moved, original))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 

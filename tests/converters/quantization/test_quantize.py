@@ -59,7 +59,7 @@ def windows(count: int, seed: int) -> Iterator[NDArray[np.float32]]:
 def float_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("models") / "float32.onnx"
-    export_onnx(build_student(SHAPE).eval(), path, window=WINDOW)
+    export_onnx(build_student(SHAPE).eval(), path, window=WINDOW, dynamic=False)
     return path
 
 
