@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from made_once import made_once
+from streaming_networks import converted
 from tiny_networks import countermeasure, nes2net
 from transformers import WhisperConfig
 
 from vivavoce_converters.networks.countermeasure import Countermeasure
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
-from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
-from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
-from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
 from vivavoce_converters.onnx_graph.graph import Graph
 from vivavoce_converters.quantization.plan.products import products
 from vivavoce_converters.steps.export import export_onnx
@@ -32,32 +30,23 @@ WHISPER: dict[str, Any] = {
 }
 
 
-def streaming() -> Countermeasure:
-    encoder = StreamingFrontEnd(StreamingConfig(width=32, layers=1, heads=2, ffn=48))
-    return Countermeasure(encoder, Perceptron(PerceptronConfig(2 * 32, 16)), Merge(MergeConfig("side-by-side", 2)))
-
-
-NETWORKS: dict[str, Callable[[], Countermeasure]] = {
+WINDOWED: dict[str, Callable[[], Countermeasure]] = {
     "wav2vec 2.0": countermeasure,
     "whisper": lambda: Countermeasure(WhisperFrontEnd(WhisperConfig(**WHISPER)), nes2net(width=32, nest=(2, 2))),
-    "streaming": streaming,
 }
+NETWORKS = (*WINDOWED, "streaming")
 
 
 def exported(name: str, folders: pytest.TempPathFactory) -> Path:
-    """A file with one of the networks, made once for all modules and processes of a run.
+    """A file with one of the networks. It takes one window, which exports in a quarter of the time, or chunks of a stream."""
+    if name not in WINDOWED:
+        return converted("perceptron", folders).path / "float32.onnx"
 
-    It takes one window, which exports in a quarter of the time; that of a stream has to take further chunks besides.
-    """
-    base = folders.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    path = shared / f"{name}.onnx"
-    if not path.exists():
+    def make(path: Path) -> None:
         torch.manual_seed(0)
-        made = folders.mktemp("models") / "float32.onnx"
-        export_onnx(NETWORKS[name]().eval(), made, window=WINDOW, dynamic=name == "streaming")
-        made.replace(path)  # Whole or not at all, should two processes make it.
-    return path
+        export_onnx(WINDOWED[name]().eval(), path, window=WINDOW, dynamic=False)
+
+    return made_once(f"{name}.onnx", make, folders)
 
 
 def attended(graph: Graph) -> list[str]:

@@ -42,6 +42,8 @@ OPSET, IR_VERSION = 20, 10
 TOLERANCE = 1e-4
 # A protobuf message ends at 2 GiB; a network whose weights come near it keeps them in a file beside the model.
 INLINE_BYTES = 1_900_000_000
+Samples = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+Scores = NDArray[np.float32]
 
 
 class ExportError(VivavoceError, RuntimeError):
@@ -87,12 +89,13 @@ def export_onnx(
     else:
         lengths = (window, *(lengths or (window // 2 + 1, window + window // 4))) if dynamic else (window,)
     batches = (1, 3) if dynamic else (1,)
+    expected = [*_expected(model, lengths, batches)]
     program = _trace(model, window, dynamic)
     with placing_with(path) as partial:
         weights = sum(tensor.numel() * tensor.element_size() for tensor in model.state_dict().values())
         program.save(partial, external_data=weights > INLINE_BYTES)
         onnx.checker.check_model(str(partial), full_check=True)
-        difference = _difference(model, partial, lengths, batches)
+        difference = _difference(model, partial, expected, window)
         if not difference <= TOLERANCE:
             raise ExportError(
                 f"The exported network differs from the original by {difference:.1e} of max(1, |score|), "
@@ -205,24 +208,26 @@ def _strip(program: torch.onnx.ONNXProgram) -> None:
     program.model.metadata_props.clear()
 
 
-def _difference(model: Countermeasure, path: Path, lengths: Sequence[int], batches: Sequence[int]) -> float:
-    """The largest |ONNX Runtime - torch| / max(1, |torch|); NaN where either gives NaN."""
-    made = session(str(path), threads=0)
-    largest = 0.0
+def _expected(model: Countermeasure, lengths: Sequence[int], batches: Sequence[int]) -> Iterator[tuple[Samples, Scores]]:
+    """Noise of every length with every batch size, and its scores in torch: tracing takes minutes, and a wrong length none."""
     for samples in _probes(lengths, batches):
         try:
             with torch.no_grad():
-                expected = model.logits(torch.from_numpy(samples))[:, -1].numpy()
+                yield samples, model.logits(torch.from_numpy(samples))[:, -1].numpy()
         except RuntimeError as error:
             raise ExportError(
-                f"The network itself cannot score {samples.shape[1]} samples, so its file was not tried on them. "
+                f"The network itself cannot score {samples.shape[1]} samples, so it was not exported. "
                 f"Give lengths that it can. The cause: {error}"
             ) from error
-        (scores,) = made.run([names.SCORE], {names.SAMPLES: samples})
-        largest = np.maximum(largest, _relative(scores, expected))
+
+
+def _difference(model: Countermeasure, path: Path, expected: Sequence[tuple[Samples, Scores]], window: int) -> float:
+    """The largest |ONNX Runtime - torch| / max(1, |torch|); NaN where either gives NaN."""
+    made = session(str(path), threads=0)
+    found = [_relative(made.run([names.SCORE], {names.SAMPLES: samples})[0], scores) for samples, scores in expected]
     if isinstance(model, StatefulCountermeasure):
-        largest = np.maximum(largest, _continued(model, made, lengths[0]))
-    return float(largest)
+        found.append(_continued(model, made, window))
+    return float(np.max(found))
 
 
 def _continued(model: StatefulCountermeasure, made: onnxruntime.InferenceSession, window: int) -> float:
@@ -235,11 +240,11 @@ def _continued(model: StatefulCountermeasure, made: onnxruntime.InferenceSession
     return _relative(made.run([names.SCORE], {names.SAMPLES: samples[:, window:], **pasts})[0], expected)
 
 
-def _relative(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def _relative(scores: Scores, expected: Scores) -> float:
     return float(np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))))
 
 
-def _probes(lengths: Sequence[int], batches: Sequence[int]) -> Iterator[np.ndarray[tuple[int, int], np.dtype[np.float32]]]:
+def _probes(lengths: Sequence[int], batches: Sequence[int]) -> Iterator[Samples]:
     """Noise whose level differs from row to row and whose spectrum falls as that of speech does."""
     random = np.random.default_rng(0)
     for length in lengths:

@@ -206,7 +206,7 @@ def test_a_student_of_the_teachers_layers_starts_as_the_teacher_and_exports(teac
     again, _ = load_countermeasure(path)
     with torch.no_grad():
         assert torch.equal(again(samples), student(samples))
-    assert export_onnx(student, tmp_path / "student.onnx", window=14_000).difference < 1e-4
+    assert export_onnx(student, tmp_path / "student.onnx", window=14_000, dynamic=False).difference < 1e-4
     with pytest.raises(ConfigurationError, match="Whisper"):
         build_student(shape)
 

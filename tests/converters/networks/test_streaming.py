@@ -11,6 +11,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from streaming_networks import CONFIG, converted, model
 from transformers import WhisperConfig
 
 from vivavoce import Detector, Policy
@@ -20,33 +21,13 @@ from vivavoce.engines.incremental import Continuation
 from vivavoce.errors import ConfigurationError
 from vivavoce_converters.checkpoints.reference import TorchReference
 from vivavoce_converters.distillation.recipe import Recipe
-from vivavoce_converters.networks.countermeasure import Countermeasure, load_countermeasure, save_countermeasure
+from vivavoce_converters.networks.countermeasure import load_countermeasure, save_countermeasure
 from vivavoce_converters.networks.front_ends import WhisperFrontEnd
-from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
-from vivavoce_converters.networks.nes2net import Nes2Net, Nes2NetConfig
-from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
 from vivavoce_converters.networks.stateful import carry
 from vivavoce_converters.networks.streaming import DELAY, FRAME, StreamingConfig, StreamingFrontEnd
-from vivavoce_converters.steps.convert import convert
 
-CONFIG = StreamingConfig(width=16, layers=2, heads=2, ffn=24, mels=20, chunk=5, chunks_back=2)
 CHUNK = CONFIG.chunk * FRAME
 WINDOW = 64_000
-
-
-def model(back_end: str = "perceptron") -> Countermeasure:
-    torch.manual_seed(0)
-    front_end = StreamingFrontEnd(CONFIG)
-    for layer in front_end.layers:
-        torch.nn.init.normal_(layer.distances)
-    states = CONFIG.layers + 1
-    if back_end == "nes2net":
-        head, merge = Nes2Net(Nes2NetConfig(width=CONFIG.width, nest=(2, 2))), MergeConfig("weighted-sum", states)
-        torch.nn.init.normal_(head.head.weight, std=5.0)
-        return Countermeasure(front_end, head, Merge(merge)).eval()
-    perceptron = Perceptron(PerceptronConfig(states * CONFIG.width, 8))
-    torch.nn.init.normal_(perceptron.inner.weight, std=0.3)
-    return Countermeasure(front_end, perceptron, Merge(MergeConfig("side-by-side", states))).eval()
 
 
 def voice(samples: int, seed: int = 0) -> torch.Tensor:
@@ -123,9 +104,7 @@ def test_heads_that_do_not_divide_are_refused() -> None:
 
 @pytest.fixture(scope="module", params=["perceptron", "nes2net"])
 def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    folder = tmp_path_factory.mktemp("carried")
-    save_countermeasure(model(request.param), folder / "student.safetensors")
-    return convert(folder / "student.safetensors", folder / "bundle")
+    return converted(request.param, tmp_path_factory)
 
 
 def test_the_bundle_says_how_its_engine_goes_on(bundle: Bundle) -> None:

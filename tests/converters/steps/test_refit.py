@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import soundfile
-import torch
 from onnx import numpy_helper
+from streaming_networks import converted
 
 from vivavoce import Detector
 from vivavoce.bundle import Bundle, default_bundle
@@ -22,29 +22,21 @@ from vivavoce_calibration.corpora import Trial
 from vivavoce_converters.commands.verbs import refit_command
 from vivavoce_converters.distillation.recipe import Recipe, StreamingShape, load_recipe
 from vivavoce_converters.networks import perceptron
-from vivavoce_converters.networks.countermeasure import Countermeasure, save_countermeasure
-from vivavoce_converters.networks.layer_merging import Merge, MergeConfig
-from vivavoce_converters.networks.perceptron import Perceptron, PerceptronConfig
-from vivavoce_converters.networks.streaming import StreamingConfig, StreamingFrontEnd
 from vivavoce_converters.quantization.rewrites import float16_storage
 from vivavoce_converters.quantization.rewrites.float16_storage import store_in_float16
 from vivavoce_converters.steps import refit as steps
-from vivavoce_converters.steps.convert import convert
 from vivavoce_converters.steps.refit import refit
-
-CONFIG = StreamingConfig(width=16, layers=1, heads=2, ffn=24, mels=20, chunk=5, chunks_back=2)
 
 
 def recipe() -> Recipe:
-    shape = StreamingShape(kind="streaming", layers=1, ffn=24)
-    return load_recipe("default").model_copy(update={"student": shape, "teacher_layers": (1,), "batch": 4})
+    shape = StreamingShape(kind="streaming", layers=2, ffn=48)
+    return load_recipe("default").model_copy(update={"student": shape, "teacher_layers": (1, 2), "batch": 4})
 
 
-def bundle(folder: Path) -> Bundle:
-    torch.manual_seed(0)
-    back_end, merge = Perceptron(PerceptronConfig(2 * CONFIG.width, 8)), Merge(MergeConfig("side-by-side", 2))
-    save_countermeasure(Countermeasure(StreamingFrontEnd(CONFIG), back_end, merge), folder / "student.safetensors")
-    return convert(folder / "student.safetensors", folder / "before")
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """What is refitted."""
+    return converted("perceptron", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
@@ -75,8 +67,8 @@ def others(path: Path) -> dict[str, bytes]:
     return {one.name: numpy_helper.to_array(one).tobytes() for one in graph.initializer if "back_end" not in one.name}
 
 
-def test_spoofs_on_either_side_of_living_speech_are_told_from_it(trials: list[Trial], tmp_path: Path) -> None:
-    before, told = bundle(tmp_path), []
+def test_spoofs_on_either_side_of_living_speech_are_told_from_it(before: Bundle, trials: list[Trial], tmp_path: Path) -> None:
+    told = []
     made = refit(
         before,
         trials,
@@ -122,20 +114,20 @@ def stored_in_16_bits(before: Bundle, out: Path) -> Bundle:
 
 
 def test_a_perceptron_that_is_stored_in_16_bits_is_refitted_again_and_again(
-    trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    before: Bundle, trials: list[Trial], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(float16_storage, "WORTH_STORING", 2_000)
-    first = refit(stored_in_16_bits(bundle(tmp_path), tmp_path / "halved"), trials, tmp_path / "first", recipe())
+    first = refit(stored_in_16_bits(before, tmp_path / "halved"), trials, tmp_path / "first", recipe())
     second = refit(stored_in_16_bits(first, tmp_path / "halved again"), trials, tmp_path / "second", recipe())
     scores = [[Detector(one.path, speech_gate=False).detect(trial.audio).score for trial in trials] for one in (first, second)]
     np.testing.assert_allclose(*scores, atol=0.05)
 
 
-def test_what_cannot_be_refitted_is_refused(trials: list[Trial], tiny_bundle: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_refitted_is_refused(before: Bundle, trials: list[Trial], tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="no perceptron"):
         refit(Bundle(tiny_bundle), trials, tmp_path / "made", recipe())
     with pytest.raises(ConfigurationError, match="fits no perceptron"):
-        refit(bundle(tmp_path), trials, tmp_path / "made", load_recipe("nes2net"), pooled=np.zeros((1, len(trials), 4)))
+        refit(before, trials, tmp_path / "made", load_recipe("nes2net"), pooled=np.zeros((1, len(trials), 4)))
     assert not (tmp_path / "made").exists()
 
 
