@@ -79,10 +79,18 @@ def test_targets_are_those_of_the_bundles_format() -> None:
     assert ["any", *TARGETS] == [*FORMATS_TARGETS]
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_every_target_follows_its_rules(float_model: Path, tmp_path: Path, target: str, small_is_large: None) -> None:
-    path = tmp_path / "int8.onnx"
-    quantize_model(float_model, path, windows(8, 1), target)
+@pytest.fixture(scope="module", params=TARGETS)
+def quantized(request: pytest.FixtureRequest, float_model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """A target, and the network in 8 bits for it, small convolutions too."""
+    path = tmp_path_factory.mktemp("quantized") / "int8.onnx"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(products_module, "SMALLEST", 16)
+        quantize_model(float_model, path, windows(16, 1), request.param)
+    return request.param, path
+
+
+def test_every_target_follows_its_rules(quantized: tuple[str, Path]) -> None:
+    target, path = quantized
     onnx.checker.check_model(str(path), full_check=True)
     graph = onnx.load(path).graph
     values = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
@@ -134,10 +142,8 @@ def test_biases_inside_products_change_no_score(
     np.testing.assert_allclose(scores(made, windows(5, 3)), scores(apart, windows(5, 3)), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("target", TARGETS)
-def test_scores_stay_close_to_float(float_model: Path, tmp_path: Path, target: str, small_is_large: None) -> None:
-    path = tmp_path / "int8.onnx"
-    quantize_model(float_model, path, windows(16, 1), target)
+def test_scores_stay_close_to_float(float_model: Path, quantized: tuple[str, Path]) -> None:
+    _, path = quantized
     expected, found = scores(float_model, windows(12, 2)), scores(path, windows(12, 2))
     assert np.abs(found - expected).max() < 0.2 * np.abs(expected).max()
     assert not np.array_equal(found, expected)

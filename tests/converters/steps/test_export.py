@@ -113,16 +113,6 @@ def test_the_callers_model_is_left_as_it_was(exported: Exported) -> None:
         assert exported.model(noise(2, 2_000)).isfinite().all()
 
 
-def test_a_fixed_file_takes_its_window_alone(tmp_path: Path) -> None:
-    path = tmp_path / "fixed.onnx"
-    model = countermeasure(kind="nes2net", nest=(2, 2))
-    report = export_onnx(model, path, window=4_000, dynamic=False)
-    assert (report.lengths, report.batches, report.opset) == ((4_000,), (1,), 20)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    assert session.get_inputs()[0].shape == [1, 4_000]
-    assert Exported(model, {}, report, path).differences((1, 4_000))[0] < 1e-5
-
-
 @pytest.mark.slow
 def test_wavlm_merged_and_aasist(tmp_path: Path) -> None:
     """The dynamic parts of the other networks: gated relative positions, a merge, a choice of graph nodes."""
@@ -172,12 +162,16 @@ def test_a_length_that_the_network_cannot_take_is_told_before_anything_is_traced
     assert not list(tmp_path.iterdir())
 
 
-def test_large_weights_stand_beside_the_model_and_move_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fixed_file_takes_its_window_alone_and_large_weights_stand_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(export, "INLINE_BYTES", 0)
     path = tmp_path / "model.onnx"
     model = countermeasure(kind="nes2net", nest=(2, 2))
     report = export_onnx(model, path, window=2_000, dynamic=False)
+    assert (report.lengths, report.batches, report.opset) == ((2_000,), (1,), 20)
     assert report.files == (path, tmp_path / "model.onnx.data")
     assert set(tmp_path.iterdir()) == set(report.files)
     assert path.stat().st_size < report.files[1].stat().st_size
+    assert onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).get_inputs()[0].shape == [1, 2_000]
     assert Exported(model, {}, report, path).differences((1, 2_000))[0] < 1e-5

@@ -14,6 +14,7 @@ from vivavoce.bench import reference
 from vivavoce.bench.records import Spread
 from vivavoce.bench.reference import ReferenceReport
 from vivavoce.bundle import Bundle
+from vivavoce.commands import bench_reference
 from vivavoce.commands.app import build
 from vivavoce.errors import BundleError, ConfigurationError, VivavoceError
 from vivavoce_converters.checkpoints.load import load_checkpoint
@@ -66,10 +67,15 @@ def test_figures_of_an_entrant(report: ReferenceReport) -> None:
             assert one.speedup == one.processor_speedup == Spread(median=1, lowest=1, highest=1)
 
 
-def test_verb_shows_what_was_measured(bundle: Bundle, checkpoint: Path) -> None:
+def test_verb_shows_what_was_measured(
+    bundle: Bundle, checkpoint: Path, report: ReferenceReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(bench_reference, "benchmark_against", lambda *given, **named: asked.append((given, named)) or report)
     arguments = ["bench", str(bundle.path), "--against", "torch", "--checkpoint", str(checkpoint), "--seconds", "1"]
     done = CliRunner().invoke(build(), [*arguments, "--repeats", "1"])
     assert done.exit_code == 0, done.output
+    assert asked == [(("torch", checkpoint, [bundle.path]), {"file": None, "seconds": 1.0, "threads": 1, "repeats": 1})]
     for words in (
         "versions ",
         "float32.onnx, float32 (CPUExecutionProvider)",
