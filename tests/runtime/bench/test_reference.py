@@ -73,9 +73,9 @@ def test_verb_shows_what_was_measured(
     asked: list[object] = []
     monkeypatch.setattr(bench_reference, "benchmark_against", lambda *given, **named: asked.append((given, named)) or report)
     arguments = ["bench", str(bundle.path), "--against", "torch", "--checkpoint", str(checkpoint), "--seconds", "1"]
-    done = CliRunner().invoke(build(), [*arguments, "--repeats", "1"])
+    done = CliRunner().invoke(build(), [*arguments, "--repeats", "3"])
     assert done.exit_code == 0, done.output
-    assert asked == [(("torch", checkpoint, [bundle.path]), {"file": None, "seconds": 1.0, "threads": 2, "repeats": 1})]
+    assert asked == [(("torch", checkpoint, [bundle.path]), {"file": None, "seconds": 1.0, "threads": 2, "repeats": 3})]
     for words in (
         "versions ",
         "float32.onnx, float32 (CPUExecutionProvider)",
