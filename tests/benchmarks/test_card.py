@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from vivavoce import Detector
 from vivavoce.audio import load
 from vivavoce.bundle import default_bundle
-from vivavoce_calibration.corpora import Trial
+from vivavoce_calibration.corpora import Trial, read_corpus
 from vivavoce_calibration.operating_points import clopper_pearson
 from vivavoce_calibration.report.wording import share
 
@@ -108,7 +108,13 @@ def test_the_card_tells_what_the_detector_does(
     assert text.startswith("before\n")
     assert text.endswith("after\n")
 
-    rates = {name: share(clopper_pearson(errors, 16)) for name, errors in {"source1": 8, "system2": 12}.items()}
+    detector = Detector(tiny_bundle)
+    wrong = {}
+    for trial in read_corpus(corpus, subset="dev"):
+        verdict = detector.detect(trial.audio).verdict
+        wrong.setdefault(trial.system or trial.source, []).append(verdict != trial.key)
+    rates = {name: share(clopper_pearson(sum(errors), len(errors))) for name, errors in wrong.items()}
+    assert {name: sum(errors) for name, errors in wrong.items()} == {"source0": 0, "source1": 8, "system2": 12, "system3": 0}
     assert f"| source1 (dev) | {rates['source1']} of 16 | `dev17`, −" in text
     assert f"| system2 (dev) | {rates['system2']} of 16 | `dev47`, +" in text
     assert "1 of the" not in text

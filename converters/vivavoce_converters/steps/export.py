@@ -22,7 +22,6 @@ import onnx
 import onnx_ir
 import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
@@ -34,7 +33,7 @@ from ..networks.countermeasure import Countermeasure
 from ..networks.stateful import StatefulCountermeasure, carry
 from ..networks.streaming import FRAME
 from ..onnx_graph import names
-from ..onnx_graph.graph import session
+from ..onnx_graph.graph import Float32, session
 
 __all__ = ["ExportError", "ExportReport", "export_onnx"]
 
@@ -42,8 +41,6 @@ OPSET, IR_VERSION = 20, 10
 TOLERANCE = 1e-4
 # A protobuf message ends at 2 GiB; a network whose weights come near it keeps them in a file beside the model.
 INLINE_BYTES = 1_900_000_000
-Samples = np.ndarray[tuple[int, int], np.dtype[np.float32]]
-Scores = NDArray[np.float32]
 
 
 class ExportError(VivavoceError, RuntimeError):
@@ -208,20 +205,21 @@ def _strip(program: torch.onnx.ONNXProgram) -> None:
     program.model.metadata_props.clear()
 
 
-def _expected(model: Countermeasure, lengths: Sequence[int], batches: Sequence[int]) -> Iterator[tuple[Samples, Scores]]:
+def _expected(model: Countermeasure, lengths: Sequence[int], batches: Sequence[int]) -> Iterator[tuple[Float32, Float32]]:
     """Noise of every length with every batch size, and its scores in torch: tracing takes minutes, and a wrong length none."""
     for samples in _probes(lengths, batches):
         try:
             with torch.no_grad():
-                yield samples, model.logits(torch.from_numpy(samples))[:, -1].numpy()
+                scores = model.logits(torch.from_numpy(samples))[:, -1].numpy()
         except RuntimeError as error:
             raise ExportError(
                 f"The network itself cannot score {samples.shape[1]} samples, so it was not exported. "
                 f"Give lengths that it can. The cause: {error}"
             ) from error
+        yield samples, scores
 
 
-def _difference(model: Countermeasure, path: Path, expected: Sequence[tuple[Samples, Scores]], window: int) -> float:
+def _difference(model: Countermeasure, path: Path, expected: Sequence[tuple[Float32, Float32]], window: int) -> float:
     """The largest |ONNX Runtime - torch| / max(1, |torch|); NaN where either gives NaN."""
     made = session(str(path), threads=0)
     found = [_relative(made.run([names.SCORE], {names.SAMPLES: samples})[0], scores) for samples, scores in expected]
@@ -240,11 +238,11 @@ def _continued(model: StatefulCountermeasure, made: onnxruntime.InferenceSession
     return _relative(made.run([names.SCORE], {names.SAMPLES: samples[:, window:], **pasts})[0], expected)
 
 
-def _relative(scores: Scores, expected: Scores) -> float:
+def _relative(scores: Float32, expected: Float32) -> float:
     return float(np.max(np.abs(scores - expected) / np.maximum(1, np.abs(expected))))
 
 
-def _probes(lengths: Sequence[int], batches: Sequence[int]) -> Iterator[Samples]:
+def _probes(lengths: Sequence[int], batches: Sequence[int]) -> Iterator[Float32]:
     """Noise whose level differs from row to row and whose spectrum falls as that of speech does."""
     random = np.random.default_rng(0)
     for length in lengths:
