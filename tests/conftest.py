@@ -11,8 +11,6 @@ from hypothesis import settings
 
 # Two processes share two cores. Set before torch and ONNX Runtime are loaded; the programs that tests start inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# The speech gate's library asks for four whatever that says, and where torch came first vivavoce cannot keep it from them.
-os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 # Workers are told how wide the terminal is, and what is tried here is not on one.
 os.environ.pop("COLUMNS", None)
 # How long an example takes says how busy the machine is.
