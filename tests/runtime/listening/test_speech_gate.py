@@ -71,9 +71,11 @@ def test_decisions_are_those_of_the_library_on_its_own_threads(speech: Samples) 
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux lists a process's threads")
-def test_gate_starts_no_threads() -> None:
+@pytest.mark.parametrize("first", ["numpy", "torch"])
+def test_gate_starts_no_threads_whatever_was_loaded_first(first: str) -> None:
+    pytest.importorskip(first)
     code = (
-        "import os, numpy as np; from vivavoce.listening.speech_gate import SpeechGate\n"
+        f"import {first}, os, numpy as np; from vivavoce.listening.speech_gate import SpeechGate\n"
         "count = lambda: len(os.listdir('/proc/self/task'))\n"
         "before = count(); SpeechGate().feed(np.ones(5120, np.float32)); print(count() - before)"
     )
