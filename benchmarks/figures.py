@@ -1,6 +1,7 @@
 """Writes the figures of README.md: what the bundles that ship measured on their corpora, and what they cost on this machine.
 
-python benchmarks/figures.py           measure and rewrite the part of README.md between the two markers
+python benchmarks/figures.py           measure and rewrite the part of README.md between the two markers,
+                                       but for what was measured of these bundles on other processors
 python benchmarks/figures.py --errors  rewrite only the sizes and the error rates in it, which the bundles themselves tell
 python benchmarks/figures.py --check   fail where these are not those of the bundles that ship
 """
@@ -53,21 +54,28 @@ def described(bundle: Bundle) -> str:
     return f"- `{manifest.name}` {manifest.version}, {place}: {sized(bundle)}."
 
 
-def costs(bundles: Sequence[Bundle]) -> str:
-    """What `vivavoce bench` measures on this machine, as a table with a column for each bundle."""
+def costs(bundles: Sequence[Bundle], before: str) -> str:
+    """What `vivavoce bench` measures on this machine, a column for each bundle, after what `before` has of others."""
     command = [sys.executable, "-m", "vivavoce", "bench", "--json"]
     runs = (subprocess.run([*command, one.path], check=True, capture_output=True, text=True) for one in bundles)
     reports = {one.manifest.name: json.loads(run.stdout) for one, run in zip(bundles, runs, strict=True)}
     first = next(iter(reports.values()))
     machine, onnxruntime = first["machine"], first["versions"]["onnxruntime"]
-    where = f"{machine['processor']} ({', '.join(machine['instructions'])}), one thread, onnxruntime {onnxruntime}"
+    processor = f"| {machine['processor']} ({', '.join(machine['instructions'])}), "
+    names = f" | {' | '.join(f'`{one.manifest.name}` {one.manifest.version}' for one in bundles)} |"
     columns = [told(report) for report in reports.values()]
     lines = [
-        f"| {where} | {' | '.join(f'`{name}`' for name in reports)} |",
+        f"{processor}one thread, onnxruntime {onnxruntime}{names}",
         f"| --- | {' | '.join('---:' for _ in reports)} |",
         *(f"| {name} | {' | '.join(column[name] for column in columns)} |" for name in columns[0]),
     ]
-    return "\n" + "\n".join(lines) + "\n"
+    return "\n" + "\n\n".join([*elsewhere(before, processor, names), "\n".join(lines)]) + "\n"
+
+
+def elsewhere(tables: str, processor: str, names: str) -> list[str]:
+    """Those of the tables that begin with another processor, and end their first line with the same bundles."""
+    found = tables.strip().split("\n\n")
+    return [one for one in found if one.partition("\n")[0].endswith(names) and not one.startswith(processor)]
 
 
 def told(report: dict[str, Any]) -> dict[str, str]:
@@ -94,7 +102,8 @@ def main() -> int:
     table = errors(bundles)
     if options.check:
         return 0 if inside.startswith(table) else 1
-    measured = inside.split(ERRORS_END)[1] if options.errors else costs(bundles)
+    before = inside.split(ERRORS_END)[1]
+    measured = before if options.errors else costs(bundles, before)
     rewrite(README, BEGIN, END, table + measured)
     return 0
 
