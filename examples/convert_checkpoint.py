@@ -29,13 +29,13 @@ from vivavoce_converters.steps.quantize import quantize_bundle
 
 TOY = StudentShape(
     conv_channels=(8,) * 7,
-    mel_branch=20,
     width=32,
     layers=1,
     heads=2,
     ffn=32,
     position_kernel=8,
     position_groups=4,
+    back_end="nes2net",
     nest=(2, 2),
 )
 

@@ -109,7 +109,8 @@ def bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def test_the_bundle_says_how_its_engine_goes_on(bundle: Bundle) -> None:
     (engine,) = bundle.manifest.engines
-    assert engine.carry == Carry(chunk=CHUNK, context=5 * CHUNK)
+    layers = {"perceptron": 2, "Nes2Net-X": 1}[bundle.manifest.model.back_end]
+    assert engine.carry == Carry(chunk=CHUNK, context=(2 * layers + 1) * CHUNK)
 
 
 def test_a_batch_of_windows_scores_as_one_by_one(bundle: Bundle) -> None:

@@ -27,7 +27,7 @@ from vivavoce_converters.steps.convert import convert
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "network.safetensors"
-    save_countermeasure(countermeasure(nest=(2, 2)), path)
+    save_countermeasure(countermeasure(kind="nes2net", nest=(2, 2)), path)
     return path
 
 
