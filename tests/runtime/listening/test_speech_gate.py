@@ -75,11 +75,11 @@ def test_decisions_are_those_of_the_library_on_its_own_threads(speech: Samples) 
 def test_gate_starts_no_threads_whatever_was_loaded_first(first: str) -> None:
     pytest.importorskip(first)
     code = (
-        f"import {first}, os, numpy as np; from vivavoce.listening.speech_gate import SpeechGate\n"
-        "count = lambda: len(os.listdir('/proc/self/task'))\n"
-        "before = count(); SpeechGate().feed(np.ones(5120, np.float32)); print(count() - before)"
+        f"import {first}, os, sys, numpy as np; flags = sys.getdlopenflags()\n"
+        "from vivavoce.listening.speech_gate import SpeechGate; count = lambda: len(os.listdir('/proc/self/task'))\n"
+        "before = count(); SpeechGate().feed(np.ones(5120, np.float32)); print(count() - before, sys.getdlopenflags() == flags)"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0\n"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "0 True\n"
 
 
 def test_long_digital_silence_is_skipped_and_changes_nothing_after_it(speech: Samples) -> None:
