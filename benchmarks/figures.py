@@ -58,12 +58,11 @@ def costs(bundles: Sequence[Bundle], before: str) -> str:
     """What `vivavoce bench` measures on this machine, a column for each bundle, after what `before` has of others."""
     command = [sys.executable, "-m", "vivavoce", "bench", "--json"]
     runs = (subprocess.run([*command, one.path], check=True, capture_output=True, text=True) for one in bundles)
-    reports = {one.manifest.name: json.loads(run.stdout) for one, run in zip(bundles, runs, strict=True)}
-    first = next(iter(reports.values()))
-    machine, onnxruntime = first["machine"], first["versions"]["onnxruntime"]
+    reports = [json.loads(run.stdout) for run in runs]
+    machine, onnxruntime = reports[0]["machine"], reports[0]["versions"]["onnxruntime"]
     processor = f"| {machine['processor']} ({', '.join(machine['instructions'])}), "
     names = f" | {' | '.join(f'`{one.manifest.name}` {one.manifest.version}' for one in bundles)} |"
-    columns = [told(report) for report in reports.values()]
+    columns = [told(report) for report in reports]
     lines = [
         f"{processor}one thread, onnxruntime {onnxruntime}{names}",
         f"| --- | {' | '.join('---:' for _ in reports)} |",

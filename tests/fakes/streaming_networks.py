@@ -21,7 +21,7 @@ CONFIG = StreamingConfig(width=32, layers=2, heads=2, ffn=48, mels=20, chunk=5, 
 
 
 def model(back_end: str = "perceptron") -> Countermeasure:
-    """Two layers before a perceptron, one before a Nes2Net: each is a fifth of the time that an export takes."""
+    """Two layers before a perceptron, one before a Nes2Net: each is a quarter of the time that an export takes."""
     torch.manual_seed(0)
     front_end = StreamingFrontEnd(CONFIG if back_end == "perceptron" else replace(CONFIG, layers=1))
     for layer in front_end.layers:
