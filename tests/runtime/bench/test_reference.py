@@ -87,7 +87,7 @@ def test_verb_shows_what_was_measured(
 
 def test_a_checkpoint_of_another_network_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
-    save_countermeasure(countermeasure(nest=(2, 2), kind="nes2net"), other)
+    save_countermeasure(countermeasure(nest=(2, 2)), other)
     with pytest.raises(ConfigurationError, match=r"is not what .* was converted from: its sha256 begins with"):
         TorchReference(bundle.path, other, 1)
     with pytest.raises(VivavoceError, match=r"is not what .* was converted from"):
