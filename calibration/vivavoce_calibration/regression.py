@@ -191,8 +191,8 @@ def _flips(trials: Sequence[Trial], accepted: NDArray[np.bool_], before: NDArray
 
 
 def _correlation(kind: Any, scores: FloatArray, others: FloatArray) -> float:
-    """The correlation; 0 where one of the two scores all trials alike."""
-    return float(np.clip(kind(scores, others).statistic, -1, 1)) if np.ptp(scores) and np.ptp(others) else 0.0
+    """The correlation to 12 decimals, so that equal scores give 1; 0 where one side scores all trials alike."""
+    return round(float(kind(scores, others).statistic), 12) if np.ptp(scores) and np.ptp(others) else 0.0
 
 
 def _broken(found: Regression, limits: Limits) -> Iterator[str]:

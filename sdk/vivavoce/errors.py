@@ -5,6 +5,8 @@ Below them are the checks of settings that many things share."""
 from __future__ import annotations
 
 import math
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from numbers import Integral, Real
@@ -46,24 +48,44 @@ class DeviceError(VivavoceError, OSError):
 
 
 class MissingExtra(VivavoceError, ImportError):
-    """An optional dependency is not installed; the message is the command that installs it."""
+    """An optional dependency is not installed, or in a version before `least`; the message is the command that installs it."""
 
-    def __init__(self, module: str, extra: str) -> None:
-        self.extra = extra
+    def __init__(self, module: str, extra: str, least: str = "") -> None:
+        self.extra, self.least = extra, least
         self.command = f'pip install "vivavoce[{extra}]"'
-        super().__init__(f"{module} is not installed. Run: {self.command}", name=module)
+        wanted = f"{module} {least} or later" if least else module
+        super().__init__(f"{wanted} is not installed. Run: {self.command}", name=module)
 
     def __reduce__(self) -> Any:
-        return type(self), (self.name, self.extra)
+        return type(self), (self.name, self.extra, self.least)
+
+
+ONNX_RUNTIME = ("onnxruntime", "1.24")
+"""Before, it opens as weights whatever file a network names by an absolute path."""
+LEAST = {"cpu": ONNX_RUNTIME, "cuda": ONNX_RUNTIME, "tensorrt-rtx": ONNX_RUNTIME, "formats": ("av", "17.1")}
+"""By extra, a module and its first version that is safe, for an application may have come with an older one. PyAV before 17.1
+ends the process at a file of the kind FLV."""
 
 
 @contextmanager
 def needs_extra(extra: str) -> Iterator[None]:
-    """Turns the failure of an import within the block into MissingExtra, with the command that installs `extra`."""
+    """Turns the failure of an import within the block into MissingExtra, with the command that installs `extra`.
+
+    So it does where what the block imported is older than `LEAST` says.
+    """
     try:
         yield
     except ModuleNotFoundError as error:
         raise MissingExtra(error.name or "A module", extra) from error
+    if extra in LEAST:
+        module, least = LEAST[extra]
+        if _release(sys.modules[module].__version__) < _release(least):
+            raise MissingExtra(module, extra, least)
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Major and minor: (1, 24) of 1.24.0rc1."""
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
 
 
 def whole(name: str, value: object, of: str, *, least: int = 1, most: int | None = None) -> int:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from vivavoce.errors import LEAST
+
+ROOT = Path(__file__).parents[2]
 HEAVY = (
     *("torch", "onnx", "onnxruntime", "transformers", "tensorrt", "sounddevice", "scipy", "sklearn", "matplotlib"),
     *("typer", "rich", "asyncio"),
@@ -54,3 +58,31 @@ except vivavoce.MissingExtra as error:
     print(error)
 """
     assert python(code).strip() == f'{module} is not installed. Run: pip install "vivavoce[{extra}]"'
+
+
+@pytest.mark.parametrize(
+    ("module", "before", "action"),
+    [
+        ("onnxruntime", "1.23.2", "vivavoce.Detector()"),
+        ("av", "17.0.1", "vivavoce.Detector().detect(b'FLV' + bytes(99))"),
+    ],
+)
+def test_a_library_in_a_version_that_is_not_safe_is_not_used(module: str, before: str, action: str) -> None:
+    pytest.importorskip(module)
+    code = f"""
+import {module}
+{module}.__version__ = {before!r}
+import vivavoce
+try:
+    {action}
+except (vivavoce.MissingExtra, vivavoce.AudioError) as error:
+    print(error, "|", error.__cause__)
+"""
+    (extra, least) = next((extra, least) for extra, (name, least) in LEAST.items() if name == module)
+    assert f'{module} {least} or later is not installed. Run: pip install "vivavoce[{extra}]"' in python(code)
+
+
+def test_the_versions_that_are_safe_are_those_that_the_extras_install() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    for extra, (module, least) in LEAST.items():
+        assert any(one.startswith(module) and one.endswith(f">={least}") for one in extras[extra])

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import tarfile
 import tomllib
-import venv
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+PROJECT = ROOT / "pyproject.toml"
 QUICKSTART = (ROOT / "docs" / "index.md").read_text("utf-8")
 DATA = {
     *(f"{package}/py.typed" for package in ("vivavoce", "vivavoce_calibration", "vivavoce_converters")),
@@ -27,6 +28,37 @@ DATA = {
     *(f"vivavoce/bundles/default/{path.name}" for path in (ROOT / "sdk" / "vivavoce" / "bundles" / "default").iterdir()),
 }
 BUILDERS = ("torch", "onnx", "transformers", "sklearn", "scipy", "matplotlib")
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A Python, and whether it gets the least versions that are allowed or the newest."""
+
+    python: str
+    least: bool
+
+    def install(self, folder: Path, wheel: Path, extras: str, *beside: str) -> Path:
+        """The interpreter of a new environment with the wheel, its extras and requirements beside it."""
+        subprocess.run([self.python, "-m", "venv", folder], check=True)
+        found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+        if self.least:
+            # uv takes the least of what it is asked for itself, not of what a wheel asks for: it reads pyproject.toml.
+            install = [
+                sys.executable,
+                "-m",
+                "uv",
+                "pip",
+                "install",
+                "--quiet",
+                "--python",
+                found,
+                "--resolution",
+                "lowest-direct",
+            ]
+            wanted = [f"--extra={extra}" for extra in extras.split(",")]
+            subprocess.run([*install, "-r", ROOT / "pyproject.toml", *wanted, *beside], check=True)
+        subprocess.run([found, "-m", "pip", "install", "--quiet", f"{wheel}[{extras}]", *beside], check=True)
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -38,27 +70,23 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", params=["newest", "least", "python3.12", "python3.13", "python3.14"])
-def python(request: pytest.FixtureRequest, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The interpreter of a fresh environment that holds the wheel with the extra `app`, at the newest or the least versions.
-
-    Or at the newest for another Python that is on this machine's path.
-    """
-    (wheel,) = built.glob("*.whl")
-    folder = tmp_path_factory.mktemp("environment")
-    if request.param.startswith("python"):
-        other = shutil.which(request.param)
-        if not other or subprocess.run([other, "--version"], capture_output=True).returncode:
-            pytest.skip(f"{request.param} is not on this machine's path")
-        subprocess.run([other, "-m", "venv", folder], check=True)
-    else:
-        venv.create(folder, with_pip=True)
-    found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    install = [found, "-m", "pip", "install", "--quiet"]
+def resolved(request: pytest.FixtureRequest) -> Resolved:
+    """This Python, or another one on this machine's path."""
     if request.param == "least":
         pytest.importorskip("uv", reason="uv, which finds the least versions, is not installed")
-        install = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", found, "--resolution", "lowest-direct"]
-    subprocess.run([*install, f"{wheel}[app]"], check=True)
-    return found
+    if not request.param.startswith("python"):
+        return Resolved(sys.executable, request.param == "least")
+    other = shutil.which(request.param)
+    if not other or subprocess.run([other, "--version"], capture_output=True).returncode:
+        pytest.skip(f"{request.param} is not on this machine's path")
+    return Resolved(other, least=False)
+
+
+@pytest.fixture(scope="module")
+def python(resolved: Resolved, built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment that holds the wheel with the extra `app`."""
+    (wheel,) = built.glob("*.whl")
+    return resolved.install(tmp_path_factory.mktemp("environment"), wheel, "app")
 
 
 def test_what_the_suite_runs_with_is_pinned_by_hash() -> None:
@@ -105,6 +133,17 @@ def test_the_source_distribution_holds_what_its_tests_read(built: Path) -> None:
 def test_a_fresh_environment_holds_none_of_the_builders_libraries(python: Path) -> None:
     code = f"import importlib.util; print([name for name in {BUILDERS} if importlib.util.find_spec(name)])"
     assert subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout == "[]\n"
+
+
+@pytest.mark.slow
+def test_the_least_versions_are_those_that_the_project_names(resolved: Resolved, python: Path) -> None:
+    if not resolved.least:
+        pytest.skip("the newest are meant")
+    named = [Requirement(one) for one in tomllib.loads(PROJECT.read_text("utf-8"))["project"]["dependencies"]]
+    code = f"from importlib.metadata import version; print(*map(version, {[one.name for one in named]}))"
+    found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    floors = [str(one.specifier).removeprefix(">=") for one in named]
+    assert [f"{version}.".startswith(f"{floor}.") for version, floor in zip(found, floors, strict=True)] == [True] * len(floors)
 
 
 @pytest.mark.slow
@@ -162,3 +201,22 @@ def test_a_frozen_command_gives_the_same_score(python: Path, tmp_path: Path) -> 
         for start in ([tmp_path / "dist" / "app" / "app"], [python, "-m", "vivavoce"])
     )
     assert frozen["score"] == plain["score"]
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_source_distribution_pass(resolved: Resolved, built: Path, tmp_path: Path) -> None:
+    """The runtime's and the calibration's: the converters need a torch that no fresh environment gets in minutes."""
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
+    tools = [
+        one for extra in ("convert", "dev") for one in extras[extra] if one.startswith(("hypothesis>", "onnx>", "pytest>"))
+    ]
+    (wheel,), (source,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    found = resolved.install(tmp_path / "environment", wheel, "app,calibrate,formats", *tools)
+    with tarfile.open(source) as file:
+        file.extractall(tmp_path, filter="data")
+    left_out = ["--ignore", "tests/runtime/bench/test_reference.py"]  # Of torch.
+    # Versions of pydantic word a schema differently.
+    left_out += ["--deselect", "tests/runtime/test_bundle.py::test_the_published_schema_is_that_of_the_models"]
+    run = [found, "-m", "pytest", "-m", "not slow", "-q", "tests/runtime", "tests/calibration", *left_out]
+    done = subprocess.run(run, cwd=tmp_path / source.name.removesuffix(".tar.gz"), capture_output=True, text=True)
+    assert not done.returncode, done.stdout

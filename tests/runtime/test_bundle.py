@@ -66,17 +66,23 @@ def test_engine_that_is_no_network_is_refused(folder: Path) -> None:
         Detector(folder)
 
 
-def test_weights_that_the_manifest_does_not_name_are_not_read(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def ask_for_weights(folder: Path, **place: str) -> None:
+    """Has the network of a bundle ask for its one weight in another place."""
     network = onnx.load(folder / "float32.onnx")
     gain = network.graph.initializer[0]
     gain.ClearField("float_data")
     gain.data_location = onnx.TensorProto.EXTERNAL
-    gain.external_data.add(key="location", value="gain.data")
+    for key, value in place.items():
+        gain.external_data.add(key=key, value=value)
     content = network.SerializeToString()
     (folder / "float32.onnx").write_bytes(content)
     change_manifest(folder, set_to(sha256(content), "engines", 0, "sha256"))
+
+
+def test_weights_that_the_manifest_does_not_name_are_not_read(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask_for_weights(folder, location="gain.data")
     monkeypatch.chdir(tmp_path)
     for place in (tmp_path, folder):
         (place / "gain.data").write_bytes(np.full(1, GAIN, np.float32).tobytes())
@@ -87,6 +93,19 @@ def test_weights_that_the_manifest_does_not_name_are_not_read(
     (tmp_path / "gain.data").unlink()
     window = np.full((1, WINDOW), 0.1, np.float32)
     np.testing.assert_allclose(Detector(folder).engine.score(window), raw_score(window[0]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("location", ["{}/gain.data", "../gain.data", "..{}/gain.data", "*/_ORT_MEM_ADDR_/*"])
+def test_no_path_and_no_address_in_a_network_is_followed(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, location: str
+) -> None:
+    gain = np.full(1, GAIN, np.float32)
+    (tmp_path / "gain.data").write_bytes(gain.tobytes())
+    monkeypatch.chdir(folder)
+    offset = gain.ctypes.data if location.startswith("*") else 0
+    ask_for_weights(folder, location=location.format(tmp_path), offset=str(offset), length="4")
+    with pytest.raises(BundleError, match="cannot load"):
+        Detector(folder)
 
 
 def test_engine_that_is_missing_is_refused(folder: Path) -> None:
