@@ -346,6 +346,14 @@ def test_damage_is_always_our_error(
         load_checkpoint(path)
 
 
+def test_an_archive_whose_names_are_not_text_is_damaged(good_files: dict[str, bytes], tmp_path: Path) -> None:
+    head, directory, listed = good_files["zip"].partition(b"PK\x01\x02")
+    path = tmp_path / "damaged.pth"
+    path.write_bytes(head + directory + listed.replace(b"zip/data.pkl", b"\x80ip/data.pkl", 1))
+    with pytest.raises(CheckpointError, match="damaged"):
+        load_checkpoint(path)
+
+
 # ------------------------------------------------------------------------------------------------------------ truncation
 
 
