@@ -13,6 +13,7 @@ from numbers import Integral, Real
 from typing import Any
 
 __all__ = [
+    "LEAST",
     "AudioError",
     "BundleError",
     "ConfigurationError",
@@ -60,8 +61,9 @@ class MissingExtra(VivavoceError, ImportError):
         return type(self), (self.name, self.extra, self.least)
 
 
-ONNX_RUNTIME = ("onnxruntime", "1.24")
-"""Before, it opens as weights whatever file a network names by an absolute path."""
+ONNX_RUNTIME = ("onnxruntime", "1.25")
+"""Before 1.24 it opens as weights whatever file a network names by an absolute path. Before 1.25 its products of 8 bits are
+wrong for some widths on processors with AMX (onnxruntime's issue 26324)."""
 LEAST = {"cpu": ONNX_RUNTIME, "cuda": ONNX_RUNTIME, "tensorrt-rtx": ONNX_RUNTIME, "formats": ("av", "17.1")}
 """By extra, a module and its first version that is safe, for an application may have come with an older one. PyAV before 17.1
 ends the process at a file of the kind FLV."""

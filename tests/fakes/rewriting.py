@@ -34,7 +34,7 @@ def product_model(path: Path, weights: NDArray[np.float32], bias: NDArray[np.flo
         for name, width in zip(("samples", "out"), weights.shape, strict=True)
     ]
     graph = helper.make_graph(nodes, "product", values[:1], values[1:], constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), path)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10), path)
     return path
 
 

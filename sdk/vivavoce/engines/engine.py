@@ -15,7 +15,7 @@ from ..audio import Samples
 from ..bundle import Bundle, Carry, EngineFile
 from ..errors import BundleError, ConfigurationError, DeviceError, MissingExtra, VivavoceError, needs_extra
 from .names import present_of
-from .providers import available, require_provider, session
+from .providers import available, extra_of, require_provider, session
 from .saturation import avoid_saturation
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class OnnxEngine:
         shape: tuple[int, int] | None = None,
         skipped: tuple[str, ...] = (),
     ) -> None:
-        with needs_extra("cpu"):
+        with needs_extra(extra_of(device)):
             import onnxruntime
         options = session_options or _lean(threads)
         # A file that asks for weights gets what was checked, or nothing: no folder can lie beneath the null device.

@@ -17,7 +17,7 @@ from ..errors import DeviceError, MissingExtra, needs_extra
 if TYPE_CHECKING:
     import onnxruntime
 
-__all__ = ["PROVIDERS", "available", "cache_folder", "has_driver", "require_provider", "session"]
+__all__ = ["PROVIDERS", "available", "cache_folder", "extra_of", "has_driver", "require_provider", "session"]
 
 PROVIDERS = {
     "cpu": "CPUExecutionProvider",
@@ -49,9 +49,14 @@ def has_driver() -> bool:
     return True
 
 
+def extra_of(device: str) -> str:
+    """The extra that brings the build of ONNX Runtime with the device's provider."""
+    return device if device in ("cpu", "tensorrt-rtx") else "cuda"
+
+
 def require_provider(device: str) -> None:
     """Raises MissingExtra or DeviceError, with what to install, where the device's provider is not installed."""
-    with needs_extra({"cpu": "cpu", "tensorrt-rtx": "tensorrt-rtx"}.get(device, "cuda")):
+    with needs_extra(extra_of(device)):
         import onnxruntime
     if device == "tensorrt-rtx" and find_spec(PLUGIN) is None:
         raise MissingExtra(PLUGIN, "tensorrt-rtx")
