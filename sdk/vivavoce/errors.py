@@ -5,7 +5,6 @@ Below them are the checks of settings that many things share."""
 from __future__ import annotations
 
 import math
-import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ __all__ = [
     "needs_extra",
     "number",
     "real",
+    "release",
     "whole",
 ]
 
@@ -62,8 +62,8 @@ class MissingExtra(VivavoceError, ImportError):
 
 
 ONNX_RUNTIME = ("onnxruntime", "1.25")
-"""Before 1.24 it opens as weights whatever file a network names by an absolute path. Before 1.25 its products of 8 bits are
-wrong for some widths on processors with AMX (onnxruntime's issue 26324)."""
+"""Versions 1.21 to 1.23 open as weights whatever file a network names by an absolute path. Up to 1.24 some products of 8 bits
+are wrong on processors with AMX (docs/decisions/0014)."""
 LEAST = {"cpu": ONNX_RUNTIME, "cuda": ONNX_RUNTIME, "tensorrt-rtx": ONNX_RUNTIME, "formats": ("av", "17.1")}
 """By extra, a module and its first version that is safe, for an application may have come with an older one. PyAV before 17.1
 ends the process at a file of the kind FLV."""
@@ -81,13 +81,13 @@ def needs_extra(extra: str) -> Iterator[None]:
         raise MissingExtra(error.name or "A module", extra) from error
     if extra in LEAST:
         module, least = LEAST[extra]
-        if _release(sys.modules[module].__version__) < _release(least):
+        if release(sys.modules[module].__version__) < release(least):
             raise MissingExtra(module, extra, least)
 
 
-def _release(version: str) -> tuple[int, ...]:
-    """Major and minor: (1, 24) of 1.24.0rc1."""
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+def release(version: str) -> list[int]:
+    """The numbers of a version, which compare as versions do: [10, 13, 3] of "10.13.3"."""
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def whole(name: str, value: object, of: str, *, least: int = 1, most: int | None = None) -> int:

@@ -19,7 +19,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
-PROJECT = ROOT / "pyproject.toml"
+PYPROJECT = ROOT / "pyproject.toml"
+PROJECT = tomllib.loads(PYPROJECT.read_text("utf-8"))["project"]
 QUICKSTART = (ROOT / "docs" / "index.md").read_text("utf-8")
 DATA = {
     *(f"{package}/py.typed" for package in ("vivavoce", "vivavoce_calibration", "vivavoce_converters")),
@@ -43,20 +44,9 @@ class Resolved:
         found = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         if self.least:
             # uv takes the least of what it is asked for itself, not of what a wheel asks for: it reads pyproject.toml.
-            install = [
-                sys.executable,
-                "-m",
-                "uv",
-                "pip",
-                "install",
-                "--quiet",
-                "--python",
-                found,
-                "--resolution",
-                "lowest-direct",
-            ]
+            least = ["--quiet", "--resolution", "lowest-direct", "-r", PYPROJECT, *beside]
             wanted = [f"--extra={extra}" for extra in extras.split(",")]
-            subprocess.run([*install, "-r", ROOT / "pyproject.toml", *wanted, *beside], check=True)
+            subprocess.run([sys.executable, "-m", "uv", "pip", "install", "--python", found, *least, *wanted], check=True)
         subprocess.run([found, "-m", "pip", "install", "--quiet", f"{wheel}[{extras}]", *beside], check=True)
         return found
 
@@ -95,8 +85,7 @@ def test_what_the_suite_runs_with_is_pinned_by_hash() -> None:
         if found := re.match(r"([\w.-]+)==([^ ]+)", block):
             assert "--hash=sha256:" in block
             pinned[canonicalize_name(found[1])] = found[2]
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    extras, wanted, needed = project["optional-dependencies"], ["dev"], list(project["dependencies"])
+    extras, wanted, needed = PROJECT["optional-dependencies"], ["dev"], list(PROJECT["dependencies"])
     while wanted:
         for text in extras[wanted.pop()]:
             one = Requirement(text)
@@ -136,10 +125,9 @@ def test_a_fresh_environment_holds_none_of_the_builders_libraries(python: Path) 
 
 
 @pytest.mark.slow
-def test_the_least_versions_are_those_that_the_project_names(resolved: Resolved, python: Path) -> None:
-    if not resolved.least:
-        pytest.skip("the newest are meant")
-    named = [Requirement(one) for one in tomllib.loads(PROJECT.read_text("utf-8"))["project"]["dependencies"]]
+@pytest.mark.parametrize("resolved", ["least"], indirect=True)
+def test_the_least_versions_are_those_that_the_project_names(python: Path) -> None:
+    named = [Requirement(one) for one in PROJECT["dependencies"]]
     code = f"from importlib.metadata import version; print(*map(version, {[one.name for one in named]}))"
     found = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     floors = [str(one.specifier).removeprefix(">=") for one in named]
@@ -206,10 +194,8 @@ def test_a_frozen_command_gives_the_same_score(python: Path, tmp_path: Path) -> 
 @pytest.mark.slow
 def test_the_tests_of_the_source_distribution_pass(resolved: Resolved, built: Path, tmp_path: Path) -> None:
     """The runtime's and the calibration's: the converters need a torch that no fresh environment gets in minutes."""
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
-    tools = [
-        one for extra in ("convert", "dev") for one in extras[extra] if one.startswith(("hypothesis>", "onnx>", "pytest>"))
-    ]
+    extras = PROJECT["optional-dependencies"]
+    tools = [one for one in extras["convert"] + extras["dev"] if one.startswith(("hypothesis>", "onnx>", "pytest>"))]
     (wheel,), (source,) = built.glob("*.whl"), built.glob("*.tar.gz")
     found = resolved.install(tmp_path / "environment", wheel, "app,calibrate,formats", *tools)
     with tarfile.open(source) as file:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..audio import Samples
 from ..bundle import EngineFile
-from ..errors import BundleError, DeviceError, needs_extra
+from ..errors import BundleError, DeviceError, needs_extra, release
 
 __all__ = ["REBUILD", "TensorRTEngine", "collecting_log", "environment", "require_environment", "started"]
 
@@ -180,12 +180,8 @@ def require_environment(file: EngineFile) -> None:
 def _meets(found: str, needed: str) -> bool:
     """Whether "10.13.3" meets "10.13" (the same, as far as it is told) or ">=10.7" (the same or a later one)."""
     if needed.startswith(">="):
-        return _numbers(found) >= _numbers(needed.removeprefix(">="))
+        return release(found) >= release(needed.removeprefix(">="))
     return found == needed or found.startswith(f"{needed}.")
-
-
-def _numbers(version: str) -> list[int]:
-    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def collecting_log() -> tuple[Any, list[str]]:
